@@ -1,0 +1,219 @@
+"""The Arrow schema of every table, once: columns, types, units, keys. Every write is cast and checked against it.
+
+Each table also has the partition columns `experiment`, `round` (-1 is the base) and `part`; one step owns one part.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from engine.errors import SchemaError
+
+S, F, I, B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+AT = pa.timestamp("us", tz="UTC")
+CHAT = pa.list_(pa.struct([("role", S), ("content", S)]))
+MESSAGES = pa.list_(pa.struct([("role", S), ("content", S), ("origin", S), ("weight", F)]))
+PARTITION = pa.schema([("experiment", S), ("round", pa.int32()), ("part", S)])
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's declaration. `measured` columns (clocks, places, versions) stay out of content hashes."""
+
+    name: str
+    doc: str
+    columns: pa.Schema
+    key: tuple[str, ...]
+    measured: frozenset[str] = frozenset()
+    append: bool = False
+    nullable: frozenset[str] = field(default_factory=frozenset)
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Partition columns, then the table's own."""
+        return pa.schema([*PARTITION, *self.columns])
+
+
+def _table(name: str, doc: str, columns: dict[str, pa.DataType | tuple[pa.DataType, str]], key: str, **more) -> Table:
+    nullable, fields = set(), []
+    for column, kind in columns.items():
+        kind, note = kind if isinstance(kind, tuple) else (kind, "")
+        optional = column.endswith("?")
+        column = column.rstrip("?")
+        if optional:
+            nullable.add(column)
+        fields.append(pa.field(column, kind, metadata={"doc": note} if note else None))
+    measured = frozenset(more.pop("measured", "").split())
+    return Table(name, doc, pa.schema(fields), tuple(key.split()), measured, nullable=frozenset(nullable), **more)
+
+
+_ALL = [
+    _table(
+        "prompts",
+        "a prompt of the round",
+        {
+            "prompt_id": S, "split": (S, "train, gate or test"), "messages": CHAT, "reference?": S, "task?": S,
+            "topic?": S, "parent_id?": S, "difficulty?": F, "source?": (S, "file and line"), "meta?": (S, "JSON"),
+        },
+        "prompt_id",
+        measured="source",
+    ),
+    _table(
+        "plan",
+        "a setting this round runs with",
+        {"key": S, "item_id?": (S, "prompt or cluster"), "value": (S, "JSON"), "reason?": S},
+        "key item_id",
+    ),
+    _table(
+        "generations",
+        "an answer, a turn or a tree node",
+        {
+            "generation_id": S, "content_id": S, "prompt_id": S, "sample": I, "turn": I, "parent_id?": S, "depth": I,
+            "is_terminal": B, "actor": S, "model": (S, "checkpoint digest"), "messages?": (CHAT, "what the model saw, if not the prompt"),
+            "response": S, "finish_reason": (S, "stop, length or error"), "prompt_tokens?": I, "response_tokens?": I,
+            "logprob?": (F, "nats, summed over the response"), "temperature?": F, "top_p?": F, "seed?": I,
+            "seconds?": (F, "seconds of wall time, a share of its batch"), "meta?": (S, "JSON"),
+        },
+        "generation_id",
+        measured="seconds",
+    ),
+    _table(
+        "scores",
+        "one scorer's number for one item",
+        {
+            "item_id": S, "item_kind": (S, "generation, prompt, row, pair or segment"), "segment?": I, "prompt_id": S,
+            "scorer": S, "scorer_version": S, "value?": F, "verdict?": (S, "right, wrong, unparseable, timeout or error"),
+            "detail?": S, "seconds?": (F, "seconds"),
+        },
+        "item_id segment scorer",
+        measured="seconds",
+    ),
+    _table(
+        "preferences",
+        "one judged comparison",
+        {
+            "prompt_id": S, "left_id": S, "right_id": S, "judge": S, "order": S, "votes": I,
+            "probability": (F, "that left is better"), "uncertainty?": F, "detail?": S,
+        },
+        "prompt_id left_id right_id judge order",
+    ),
+    _table("embeddings", "a vector of an item", {"item_id": S, "model": S, "vector": pa.list_(pa.float32())}, "item_id model"),
+    _table("clusters", "an item's cluster", {"item_id": S, "cluster_id": I, "distance": F}, "item_id"),
+    _table(
+        "cluster_stats",
+        "a cluster",
+        {"cluster_id": I, "size": I, "weight": F, "mean_score?": F, "label?": S},
+        "cluster_id",
+    ),
+    _table(
+        "selected",
+        "a demonstration that trains",
+        {
+            "row_id": S, "prompt_id": S, "generation_id?": S, "messages": (MESSAGES, "weight 0 is context only"),
+            "weight": F, "label?": S, "cluster_id?": I, "rank?": I, "order?": F,
+            "origin": (S, "generation, gold, replay or refined"), "source_round": pa.int32(), "reason?": S,
+        },
+        "row_id",
+    ),
+    _table(
+        "pairs",
+        "a preference that trains",
+        {
+            "row_id": S, "prompt_id": S, "messages": (MESSAGES, "shared prefix"), "chosen": MESSAGES, "rejected": MESSAGES,
+            "third?": MESSAGES, "chosen_id?": S, "rejected_id?": S, "margin?": F, "probability?": (F, "soft label"),
+            "ref_chosen_logps?": (F, "nats"), "ref_rejected_logps?": (F, "nats"), "weight": F, "origin": S,
+            "source_round": pa.int32(), "extra?": pa.map_(S, F),
+        },
+        "row_id",
+    ),
+    _table(
+        "checkpoints",
+        "a trained, merged or imported model; append-only, a re-run supersedes",
+        {
+            "digest": S, "parents": pa.list_(S), "role": S, "path": S, "objective": S, "rows_expected": I, "rows_trained": I,
+            "tokens": I, "steps": I, "loss?": F, "seconds": F, "inputs": (S, "JSON: table, part, content hash, version, files"),
+            "settings": (S, "JSON"), "packages": (S, "JSON"), "attempt": S, "at": AT,
+        },
+        "digest attempt",
+        measured="path seconds inputs packages attempt at",
+        append=True,
+    ),
+    _table("trained_rows", "a row as it was consumed", {"digest": S, "position": I, "row_id": S}, "position"),
+    _table(
+        "evaluations",
+        "a metric",
+        {
+            "suite": (S, "gate, test or a named suite"), "metric": S, "topic?": (S, "null: all topics"), "value?": F,
+            "stderr?": F, "n": (I, "prompts"),
+        },
+        "suite metric topic",
+    ),
+    _table(
+        "promotions",
+        "a decision; append-only",
+        {
+            "role": S, "decision": (S, "promoted, held, rolled_back or forced"), "digest": S,
+            "effective_round": pa.int32(), "reason": S, "decided_by": S, "opening": I, "sequence": I, "at": AT,
+        },
+        "role sequence",
+        measured="decided_by at sequence opening",
+        append=True,
+    ),
+    _table(
+        "steps",
+        "the ledger: one step of one round done (part is the step)",
+        {
+            "step": S, "table": S, "parts": pa.list_(S), "fingerprint": S, "ingredients": (S, "JSON"), "content_hash": S,
+            "version": (I, "Delta version of the table's commit"), "attempt": S, "rows_in": I, "rows_out": I,
+            "reused_from?": (S, "experiment/round"), "state": (S, "done, reused or skipped"), "seconds": F,
+            "detail?": (S, "JSON"), "at": AT,
+        },
+        "step",
+        measured="seconds at attempt version",
+    ),
+]
+TABLES: dict[str, Table] = {table.name: table for table in _ALL}
+
+
+def empty(name: str) -> pa.Table:
+    """The table's schema with no row, partition columns included."""
+    return TABLES[name].schema.empty_table()
+
+
+def check(name: str, rows: pa.Table) -> pa.Table:
+    """`rows` (without partition columns) cast to the schema of table `name`, columns in order.
+
+    Absent nullable columns become null. Raises SchemaError naming table, column and row.
+    """
+    table = TABLES[name]
+    unknown = set(rows.column_names) - set(table.columns.names)
+    if unknown:
+        raise SchemaError(f"table {name} has no column {sorted(unknown)}", hint=f"its columns: {', '.join(table.columns.names)}")
+    arrays = []
+    for column in table.columns:
+        if column.name not in rows.column_names:
+            if column.name not in table.nullable:
+                raise SchemaError(f"table {name} needs column {column.name!r} ({column.type})", hint=f"found: {', '.join(rows.column_names)}")
+            arrays.append(pa.nulls(rows.num_rows, column.type))
+            continue
+        array = rows[column.name]
+        try:
+            array = array.cast(column.type)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
+            raise SchemaError(f"table {name}, column {column.name}: expected {column.type}, found {array.type} ({error})") from error
+        if array.null_count and column.name not in table.nullable:
+            row = array.is_null().index(True).as_py()
+            raise SchemaError(f"table {name}, column {column.name}, row {row}: null where a {column.type} is needed")
+        arrays.append(array)
+    return pa.Table.from_arrays(arrays, schema=table.columns)
+
+
+def check_keys(name: str, rows: pa.Table) -> None:
+    """Raises SchemaError with the first key that stands twice in `rows`."""
+    keys = list(TABLES[name].key)
+    counts = rows.select(keys).group_by(keys).aggregate([([], "count_all")])
+    if counts.num_rows != rows.num_rows:
+        twice = next(row for row in counts.to_pylist() if row["count_all"] > 1)
+        raise SchemaError(f"table {name}: key {({k: twice[k] for k in keys})} stands {twice['count_all']} times")

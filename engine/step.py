@@ -19,6 +19,7 @@ from engine.spec import Spec
 
 if TYPE_CHECKING:
     from engine.lake import Lake
+    from engine.promotion import Decision
 
 BASE = -1
 POLICY = "policy"
@@ -91,6 +92,7 @@ class Context(Protocol):
     device: Device
     fingerprint: str
     attempt: str
+    opening: int
     journal: Path
     progress: Progress
 
@@ -104,6 +106,10 @@ class Context(Protocol):
 
     def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY) -> Model:
         """The round's policy, the base, or the checkpoint that this round has trained; checked against its digest."""
+        ...
+
+    def decisions(self) -> list[Decision]:
+        """The promotions of this experiment that count, oldest first."""
         ...
 
     def inputs(self) -> list[dict[str, Any]]:

@@ -1,0 +1,252 @@
+"""The lake: one Delta table a table of `engine.tables`, partitioned by experiment, round and part.
+
+`replace` puts the rows of one part in place of the old ones in one commit; readers see the old part or the new one.
+Old versions stay readable (log clean-up is off) until `engine.gc` removes what nothing names. The root is a local
+folder or an object-store URI (s3://..., with credentials in the environment).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+
+from engine.errors import LakeError
+from engine.tables import PARTITION, TABLES, check, check_keys
+
+ATTEMPTS = 12
+CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
+
+
+@dataclass(frozen=True)
+class File:
+    """One Parquet file of a snapshot, with the part it belongs to."""
+
+    uri: str
+    experiment: str
+    round: int
+    part: str
+    rows: int
+
+
+class Lake:
+    """Reads, writes and versions the tables below one root."""
+
+    def __init__(self, uri: str) -> None:
+        self.uri = uri.removesuffix("/")
+        self.local = "://" not in self.uri or self.uri.startswith("file://")
+        self._open: dict[str, DeltaTable] = {}
+
+    def path(self, name: str) -> str:
+        """Where a table lies."""
+        return f"{self.uri}/{name}"
+
+    def table(self, name: str, version: int | None = None) -> DeltaTable | None:
+        """The Delta table as it is now (or at `version`); None where nothing was ever written."""
+        try:
+            if version is not None:
+                return DeltaTable(self.path(name), version=version)
+            if name in self._open:
+                self._open[name].update_incremental()
+            else:
+                self._open[name] = DeltaTable(self.path(name))
+            return self._open[name]
+        except TableNotFoundError:
+            self._open.pop(name, None)
+            if version is not None:
+                raise LakeError(f"table {name} does not exist, version {version} was asked for", where=self.path(name)) from None
+            return None
+        except (DeltaError, OSError) as error:
+            self._open.pop(name, None)
+            hint = "the version may have been removed by `rondo gc`" if version is not None else "check the folder's rights"
+            raise LakeError(f"cannot open table {name}: {error}", where=self.path(name), hint=hint) from error
+
+    def version(self, name: str) -> int:
+        """The newest version; -1 where the table does not exist yet."""
+        table = self.table(name)
+        return -1 if table is None else table.version()
+
+    def versions(self) -> dict[str, int]:
+        """The newest version of every table that exists."""
+        found = {name: self.version(name) for name in TABLES}
+        return {name: version for name, version in found.items() if version >= 0}
+
+    def files(
+        self, name: str, *, experiment: str | None = None, rounds: Iterable[int] | None = None, part: str | None = None,
+        version: int | None = None,
+    ) -> list[File]:
+        """Files of the snapshot that hold the asked parts; `part` may end with '/*' for all below it."""
+        table = self.table(name, version)
+        if table is None:
+            return []
+        actions = pa.table(table.get_add_actions(flatten=True))
+        wanted = None if rounds is None else set(rounds)
+        found = []
+        columns = (actions[c].to_pylist() for c in ("path", "partition.experiment", "partition.round", "partition.part", "num_records"))
+        for path, owner, round_, slot, rows in zip(*columns, strict=True):
+            if (experiment in (None, owner)) and (wanted is None or round_ in wanted) and _matches(part, slot):
+                found.append(File(f"{self.path(name)}/{unquote(path)}", owner, int(round_), slot, rows))
+        return sorted(found, key=lambda f: (f.experiment, f.round, f.part, f.uri))
+
+    def read(
+        self, name: str, *, experiment: str | None = None, rounds: Iterable[int] | None = None, part: str | None = None,
+        version: int | None = None, columns: Iterable[str] | None = None,
+    ) -> pa.Table:
+        """Rows of the asked parts with the partition columns first, in the declared schema."""
+        schema = TABLES[name].schema
+        if columns is not None:
+            schema = pa.schema([schema.field(c) for c in dict.fromkeys([*PARTITION.names, *columns])])
+        files = self.files(name, experiment=experiment, rounds=rounds, part=part, version=version)
+        if not files:
+            return schema.empty_table()
+        return pa.concat_tables([self._load(file, schema) for file in files])
+
+    def _load(self, file: File, schema: pa.Schema) -> pa.Table:
+        import pyarrow.parquet as pq
+
+        own = [c for c in schema.names if c not in PARTITION.names]
+        try:
+            filesystem, path = _filesystem(file.uri)
+            source = pq.ParquetFile(path, filesystem=filesystem)
+            present = [c for c in own if c in source.schema_arrow.names]
+            rows = source.read(columns=present) if present else None
+            count = source.metadata.num_rows
+        except OSError as error:
+            raise LakeError(f"cannot read a data file: {error}", where=file.uri, hint="was it removed by hand?") from error
+        constants = {"experiment": file.experiment, "round": file.round, "part": file.part}
+        arrays = []
+        for field in schema:
+            if field.name in constants:
+                arrays.append(pa.repeat(pa.scalar(constants[field.name], field.type), count))
+            elif rows is not None and field.name in rows.column_names:
+                arrays.append(rows[field.name].cast(field.type))
+            else:
+                arrays.append(pa.nulls(count, field.type))
+        return pa.Table.from_arrays(arrays, schema=schema)
+
+    def dataset(self, name: str, files: list[File]) -> Any:
+        """A pyarrow dataset over files of an object store, for DuckDB (which has no extension for it offline)."""
+        from pyarrow import dataset as ds
+        from pyarrow import fs
+
+        filesystem, root = fs.FileSystem.from_uri(self.path(name))
+        schema = TABLES[name].schema
+        fragments = []
+        for file in files:
+            own = (ds.field("experiment") == file.experiment) & (ds.field("round") == file.round) & (ds.field("part") == file.part)
+            path = file.uri.removeprefix(self.path(name)).lstrip("/")
+            fragments.append(ds.ParquetFileFormat().make_fragment(f"{root}/{path}", filesystem, partition_expression=own))
+        return ds.FileSystemDataset(fragments, schema, ds.ParquetFileFormat(), filesystem)
+
+    def replace(
+        self, name: str, rows: pa.Table, *, experiment: str, round: int, part: str, metadata: Mapping[str, str] | None = None
+    ) -> int:
+        """Puts `rows` (without partition columns) in place of the part, in one commit; returns a version that shows them.
+
+        Rows are cast and checked first (SchemaError). Commits of other writers are waited out; LakeError when the
+        disk refuses.
+        """
+        rows = check(name, rows)
+        check_keys(name, rows)
+        whole = _partitioned(rows, experiment, round, part)
+        predicate = f"experiment = '{experiment}' AND round = {round} AND part = '{part}'"
+        commit = CommitProperties(custom_metadata=dict(metadata or {}), max_commit_retries=30)
+        for attempt in range(ATTEMPTS):
+            try:
+                table = self._ensure(name)
+                write_deltalake(table, whole, mode="overwrite", predicate=predicate, commit_properties=commit)
+                table.update_incremental()
+                return table.version()
+            except CommitFailedError as error:
+                self._open.pop(name, None)
+                if attempt == ATTEMPTS - 1:
+                    raise LakeError(f"could not commit to {name} after {ATTEMPTS} tries: {error}", where=self.path(name)) from error
+                time.sleep(0.01 * 2**attempt * random.random())
+            except (DeltaError, OSError) as error:
+                self._open.pop(name, None)
+                raise LakeError(f"cannot write table {name}: {error}", where=self.path(name), hint="free space or rights, then run again") from error
+        raise AssertionError("unreachable")
+
+    def _ensure(self, name: str) -> DeltaTable:
+        table = self.table(name)
+        for attempt in range(ATTEMPTS):
+            if table is not None:
+                return table
+            try:
+                if self.local:
+                    Path(self.path(name).removeprefix("file://")).mkdir(parents=True, exist_ok=True)
+                DeltaTable.create(
+                    self.path(name), TABLES[name].schema, mode="ignore", partition_by=PARTITION.names, configuration=CONFIGURATION
+                )
+            except (DeltaError, OSError) as error:
+                if attempt == ATTEMPTS - 1:  # two processes may create at once; the loser finds the winner's table
+                    raise LakeError(f"cannot create table {name}: {error}", where=self.path(name), hint="check the folder's rights") from error
+                time.sleep(0.01 * 2**attempt * random.random())
+            table = self.table(name)
+        raise LakeError(f"cannot create table {name}", where=self.path(name))
+
+    def commits(self, name: str, since: int) -> list[dict[str, Any]]:
+        """Commits newer than version `since`, newest first, with their metadata."""
+        table = self.table(name)
+        if table is None or table.version() <= since:
+            return []
+        return table.history(table.version() - since)
+
+
+def _matches(wanted: str | None, part: str) -> bool:
+    if wanted is None:
+        return True
+    return part.startswith(wanted[:-1]) if wanted.endswith("/*") else part == wanted
+
+
+def _filesystem(uri: str) -> tuple[Any, str]:
+    if "://" not in uri:
+        return None, uri
+    from pyarrow import fs
+
+    return fs.FileSystem.from_uri(uri)
+
+
+def _partitioned(rows: pa.Table, experiment: str, round_: int, part: str) -> pa.Table:
+    n = rows.num_rows
+    constants = [pa.repeat(pa.scalar(v, PARTITION.field(c).type), n) for c, v in zip(PARTITION.names, (experiment, round_, part), strict=True)]
+    return pa.Table.from_arrays([*constants, *rows.columns], names=[*PARTITION.names, *rows.column_names])
+
+
+def content_hash(name: str, rows: pa.Table) -> str:
+    """16 hex digits over the rows' content: order does not matter, measured and partition columns are left out.
+
+    The sum (mod 2^128) of each row's BLAKE2b over its canonical JSON, so equal rows count as often as they stand.
+    """
+    from hashlib import blake2b
+
+    import polars as pl
+
+    table = TABLES[name]
+    frame = pl.from_arrow(check(name, rows).select([c for c in table.columns.names if c not in table.measured]))
+    assert isinstance(frame, pl.DataFrame)
+    total = 0
+    for line in frame.write_ndjson().encode().splitlines():
+        total += int.from_bytes(blake2b(line, digest_size=16).digest(), "little")
+    return blake2b(f"{name}:{rows.num_rows}:{total % 2**128}".encode(), digest_size=8).hexdigest()
+
+
+def own_columns(rows: pa.Table) -> pa.Table:
+    """`rows` without the partition columns."""
+    return rows.drop_columns([c for c in PARTITION.names if c in rows.column_names])
+
+
+def only(rows: pa.Table, **equal: Any) -> pa.Table:
+    """The rows whose columns equal the given values."""
+    for column, value in equal.items():
+        rows = rows.filter(pc.equal(rows[column], pa.scalar(value, rows.schema.field(column).type)))
+    return rows

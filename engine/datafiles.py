@@ -210,8 +210,8 @@ def _parquet(path: Path, table: Rows) -> None:
 
 def _dataset(path: Path, table: Rows) -> None:
     if (path / "dataset_dict.json").is_file():
-        splits = sorted(p.name for p in path.iterdir() if p.is_dir())
-        raise DataError("the folder holds several splits", where=str(path), hint=f"name one: {', '.join(f'{path.name}/{s}' for s in splits)}")
+        splits = sorted(f"{path.name}/{p.name}" for p in path.iterdir() if p.is_dir())
+        raise DataError("the folder holds several splits", where=str(path), hint=f"name one: {', '.join(splits)}")
     if not all((path / mark).is_file() for mark in _HF_MARKS):
         raise DataError("a folder, but not a dataset saved with `save_to_disk`", where=str(path), hint=f"known: {_FORMATS}")
     import pyarrow as pa

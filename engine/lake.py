@@ -8,6 +8,7 @@ folder or an object-store URI (s3://..., with credentials in the environment).
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -68,7 +69,7 @@ class Lake:
         except (DeltaError, OSError) as error:
             self._open.pop(name, None)
             hint = "the version may have been removed by `rondo gc`" if version is not None else "check the folder's rights"
-            raise LakeError(f"cannot open table {name}: {error}", where=self.path(name), hint=hint) from error
+            raise LakeError(f"cannot open table {name}: {_plain(error)}", where=self.path(name), hint=hint) from error
 
     def version(self, name: str) -> int:
         """The newest version; -1 where the table does not exist yet."""
@@ -169,11 +170,11 @@ class Lake:
             except CommitFailedError as error:
                 self._open.pop(name, None)
                 if attempt == ATTEMPTS - 1:
-                    raise LakeError(f"could not commit to {name} after {ATTEMPTS} tries: {error}", where=self.path(name)) from error
+                    raise LakeError(f"could not commit to {name} after {ATTEMPTS} tries: {_plain(error)}", where=self.path(name)) from error
                 time.sleep(0.01 * 2**attempt * random.random())
             except (DeltaError, OSError) as error:
                 self._open.pop(name, None)
-                raise LakeError(f"cannot write table {name}: {error}", where=self.path(name), hint="free space or rights, then run again") from error
+                raise LakeError(f"cannot write table {name}: {_plain(error)}", where=self.path(name), hint="free space or rights, then run again") from error
         raise AssertionError("unreachable")
 
     def _ensure(self, name: str) -> DeltaTable:
@@ -189,7 +190,7 @@ class Lake:
                 )
             except (DeltaError, OSError) as error:
                 if attempt == ATTEMPTS - 1:  # two processes may create at once; the loser finds the winner's table
-                    raise LakeError(f"cannot create table {name}: {error}", where=self.path(name), hint="check the folder's rights") from error
+                    raise LakeError(f"cannot create table {name}: {_plain(error)}", where=self.path(name), hint="check the folder's rights") from error
                 time.sleep(0.01 * 2**attempt * random.random())
             table = self.table(name)
         raise LakeError(f"cannot create table {name}", where=self.path(name))
@@ -200,6 +201,12 @@ class Lake:
         if table is None or table.version() <= since:
             return []
         return table.history(table.version() - since)
+
+
+def _plain(error: Exception) -> str:
+    """The error's text without colours and drawn lines, in one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m|[↳×│╰─▶]", "", str(error))
+    return " ".join(text.split())
 
 
 def _matches(wanted: str | None, part: str) -> bool:

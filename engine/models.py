@@ -30,6 +30,8 @@ FILES = (
 )
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 BLOCK = 1 << 20
+# What transformers raises for folders that are incomplete or broken, depending on what is wrong with them.
+LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
 _digests: dict[tuple[tuple[str, int, int], ...], str] = {}
 
@@ -67,6 +69,18 @@ def digest(path: Path) -> str:
     return _digests[key]
 
 
+def load_tokenizer(path: Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
+    """The tokenizer of a model folder; ModelError where it is missing or broken."""
+    _check_json(files(path))
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
+    except LOAD_ERRORS as error:
+        raise ModelError(f"cannot load the tokenizer: {type(error).__name__}: {error}", where=str(path),
+                         hint="expected tokenizer.json and tokenizer_config.json as transformers saves them") from error
+
+
 def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """A causal language model in evaluation mode on `device`, and its tokenizer; sets torch's thread count.
 
@@ -81,20 +95,20 @@ def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[P
         raise ModelError("config.json is missing", where=str(path), hint="an adapter alone is not a model: merge it into its base first")
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     torch.set_num_threads(device.threads)
     logging.disable_progress_bar()
+    tokenizer = load_tokenizer(path, trust_remote_code)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
         model, info = AutoModelForCausalLM.from_pretrained(
             path, local_files_only=True, trust_remote_code=trust_remote_code, use_safetensors=True,
             dtype=getattr(torch, device.dtype), output_loading_info=True,
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError) as error:
+    except (*LOAD_ERRORS, SafetensorError) as error:
         raise ModelError(f"cannot load the model: {type(error).__name__}: {error}", where=str(path),
-                         hint="expected config.json, *.safetensors and tokenizer.json as transformers saves them") from error
+                         hint="expected config.json and *.safetensors as transformers saves them") from error
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
         raise ModelError(f"the weights do not fill the model: {len(lost)} tensors are missing or of another shape, first {lost[0]}",
@@ -132,7 +146,7 @@ def chats(tokenizer: PreTrainedTokenizerBase, chat: bool | None) -> bool:
 
 
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], chat: bool | None) -> str:
-    """The text that the model sees before its answer: the chat template with the generation prompt, else the contents joined by newlines."""
+    """The text that the model sees before its answer: the chat template with its generation prompt, else the contents by line."""
     if not chats(tokenizer, chat):
         return "\n".join(message["content"] for message in messages)
     from jinja2 import TemplateError

@@ -25,6 +25,7 @@ from engine.registry import nearest
 from engine.tables import TABLES
 
 SQL = Path(__file__).parent.parent / "sql"
+READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 SCHEMAS = ("bare", "history", "lake")
 # 53 bits of MD5: the same draw on every machine and DuckDB release, unlike hash() and random()
 DRAW = "create macro draw(seed, key) as (md5_number_lower(concat(seed, '/', key)) >> 11)::DOUBLE / 9007199254740992.0"
@@ -98,6 +99,8 @@ class Session:
             statements = duckdb.extract_statements(query)
             if len(statements) != 1:
                 raise QueryError(f"expected one statement, found {len(statements)}", where=where)
+            if statements[0].type not in READS:
+                raise QueryError(f"expected a SELECT, found {statements[0].type.name}: SQL only reads the lake", where=where)
             named = {name: value for name, value in (params or {}).items() if name in statements[0].named_parameters}
             missing = statements[0].named_parameters - set(named)
             if missing:
@@ -107,7 +110,7 @@ class Session:
         except duckdb.Error as error:
             raise QueryError(str(error), where=where, hint=self._hint(str(error))) from error
         if relation is None:
-            raise QueryError("the statement gives no rows; Rondo's SQL only reads", where=where)
+            raise QueryError("the statement gives no rows", where=where)
         return relation
 
     def table(self, query: str, params: dict[str, Any] | None = None, where: str = "query") -> pa.Table:
@@ -161,7 +164,8 @@ class Session:
         version = None if w.versions is None else w.versions.get(name, -1)
         if version == -1:
             return []
-        experiment, rounds = w.experiment, None if w.round is None else [w.round]
+        experiment = w.experiment
+        rounds: Iterable[int] | None = None if w.round is None else [w.round]
         if schema == "lake":
             experiment, rounds = None, None
         elif schema == "history":
@@ -175,11 +179,12 @@ class Session:
             self.connection.register(f"empty_{schema}_{name}", TABLES[name].schema.empty_table())
             self.connection.execute(f"create view {schema}.{name} as select * from empty_{schema}_{name}")
             return
-        columns = ", ".join(f'"{c}"' for c in TABLES[name].schema.names)
+        types = sql_types(name)
+        columns = ", ".join(f'"{c}"' for c in types)
         if self.lake.local:
             source = source_sql([f.uri for f in files])
             present = {row[0] for row in self.connection.execute(f"describe select * from {source}").fetchall()}
-            columns = ", ".join(f'"{f.name}"' if f.name in present else f'null::{sql_type(f.type)} as "{f.name}"' for f in TABLES[name].schema)
+            columns = ", ".join(f'"{c}"' if c in present else f'null::{kind} as "{c}"' for c, kind in types.items())
         else:
             dataset = self.lake.dataset(name, files)
             self.connection.register(f"remote_{schema}_{name}", dataset)
@@ -218,13 +223,12 @@ def source_sql(uris: Iterable[str]) -> str:
     return f"read_parquet([{quoted}], hive_partitioning = true, hive_types = {HIVE}, union_by_name = true)"
 
 
-def sql_type(kind: pa.DataType) -> str:
-    """The DuckDB type of an Arrow type."""
+@lru_cache
+def sql_types(name: str) -> dict[str, str]:
+    """The DuckDB type of each column of a table."""
     with duckdb.connect() as connection:
-        connection.register("one", pa.schema([("c", kind)]).empty_table())
-        row = connection.execute("select column_type from (describe one)").fetchone()
-    assert row is not None
-    return row[0]
+        connection.register("one", TABLES[name].schema.empty_table())
+        return dict(connection.execute("select column_name, column_type from (describe one)").fetchall())
 
 
 def export(lake: Lake) -> str:
@@ -235,8 +239,8 @@ def export(lake: Lake) -> str:
     for name, table in TABLES.items():
         files = lake.files(name)
         scorers |= {f.part.removeprefix("rollout/") for f in files if name == "scores" and f.part.startswith("rollout/")}
-        columns = ", ".join(f'"{f.name}"' for f in table.schema)
-        nulls = ", ".join(f'null::{sql_type(f.type)} as "{f.name}"' for f in table.schema)
+        columns = ", ".join(f'"{c}"' for c in table.schema.names)
+        nulls = ", ".join(f'null::{kind} as "{c}"' for c, kind in sql_types(name).items())
         body = f"select {columns} from {source_sql([f.uri for f in files])}" if files else f"select {nulls} where false"
         lines.append(f"create or replace view lake.{name} as {body};")
     lines.append(f"create or replace view lake.scored as {scored_sql('lake', sorted(scorers))};")

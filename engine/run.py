@@ -53,6 +53,7 @@ class Driver:
         self.lake = Lake(home.lake)
         self.attempt = uuid.uuid4().hex[:12]
         self.lock = Lock(home.locks, spec.experiment, self.attempt, wait)
+        self._decisions: list[Decision] | None = None  # read once, again after each decision
         self.after_commit: Callable[[Entry], None] = lambda entry: None
 
     def __enter__(self) -> Driver:
@@ -72,7 +73,9 @@ class Driver:
 
     def state(self) -> State:
         """The experiment as the lake has it now."""
-        return State(self.spec, self.spec_path, self.ledger.entries, decisions(self.lake, self.spec.experiment))
+        if self._decisions is None:
+            self._decisions = decisions(self.lake, self.spec.experiment)
+        return State(self.spec, self.spec_path, self.ledger.entries, self._decisions)
 
     def open(self, round_: int, bump: bool = False) -> None:
         """Records that a round is open, with the resolved spec; `bump` reopens it and all later ones."""
@@ -132,7 +135,7 @@ class Driver:
             specfile.at(self.spec, round_), self.spec_path, round_, self.home, self.lake, device, fingerprint, attempt,
             state.opening(round_), journal, self.progress, state, step.name,
         )
-        shared = step.on_device and device.device != "cpu"
+        shared = step.on_device and device.device != "cpu"  # the CPU is shared by its threads, a GPU by nobody
         with Lock(self.home.locks, f"device-{device.device}", attempt, wait=7 * 86400) if shared else nullcontext():
             output = step.run(ctx)
         self.progress.end()
@@ -162,6 +165,7 @@ class Driver:
                 new = pa.concat_tables([old, new.select(old.column_names).cast(old.schema)])
             metadata = {ENTRY: entry.text()} if (table, part) == last else {}
             version = self.lake.replace(table, new, experiment=entry.experiment, round=entry.round, part=part, metadata=metadata)
+        self._decisions = None
         entry = replace(entry, version=version)
         self.after_commit(entry)
         self.ledger.commit(entry)
@@ -217,16 +221,21 @@ class Driver:
     def _halt(self, state: State) -> None:
         held = state.stopped()
         if held is not None:
-            name = self.spec.experiment
-            raise Stopped(f"{name}: round {held.round} was held at the gate ({held.reason}), and gate.on_fail is stop",
-                          hint=f"`rondo promote {name}@{held.round} --force --reason ...`, `rondo rollback`, or change the spec and `rondo run {name} --from {held.round}`")
+            name, at = self.spec.experiment, held.round
+            raise Stopped(
+                f"{name}: round {at} was held at the gate ({held.reason}), and gate.on_fail is stop",
+                hint=f"`rondo promote {name}@{at} --force --reason WHY`, `rondo rollback {name} --reason WHY`, "
+                f"or change the spec and `rondo run {name} --from {at}`",
+            )
 
     def decide(self, decision: Decision) -> None:
         """Appends a decision of a person."""
         self.lock.check()
         old = own_columns(self.lake.read("promotions", experiment=self.spec.experiment, rounds=[decision.round], part=decision.role))
         new = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
-        self.lake.replace("promotions", pa.concat_tables([old, new]), experiment=self.spec.experiment, round=decision.round, part=decision.role)
+        rows = pa.concat_tables([old, new])
+        self.lake.replace("promotions", rows, experiment=self.spec.experiment, round=decision.round, part=decision.role)
+        self._decisions = None
 
 
 def decisions(lake: Lake, experiment: str) -> list[Decision]:

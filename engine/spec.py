@@ -226,7 +226,7 @@ class Spec(Part):
             raise ValueError(f"train: role stands twice in {roles}")
         if bool(self.base) == bool(self.models.policy):
             raise ValueError("models.policy: give either a model to start from or `base` that trains one, not both or neither")
-        known = {metric for metric in self.evaluate.metrics}
+        known = set(self.evaluate.metrics)
         for condition in self.gate.require:
             if condition.metric not in known:
                 raise ValueError(f"gate.require: metric {condition.metric!r} is not in evaluate.metrics {sorted(known)}")

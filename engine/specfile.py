@@ -140,9 +140,12 @@ def _put(values: Any, key: Key, value: Any, text: str) -> None:
         if isinstance(part, int) and isinstance(values, (list, tuple)) and part < len(values):
             values = values[part]
         elif isinstance(values, dict) and not isinstance(part, int):
-            if not isinstance(values.get(part), (dict, list)):
-                values[part] = {}
-            values = values[part]
+            inner = values.get(part)
+            if inner is None:
+                inner = values[part] = {}
+            if not isinstance(inner, (dict, list)):
+                raise SpecError(f"override {text!r}: {part!r} is a value ({_short(inner)}), it has no keys", where="command line")
+            values = inner
         else:
             raise SpecError(f"override {text!r}: no item {part!r}", where="command line")
     last = key[-1]

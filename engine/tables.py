@@ -5,13 +5,13 @@ Each table also has the partition columns `experiment`, `round` (-1 is the base)
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
 
 from engine.errors import SchemaError
 
-S, F, I, B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+S, F, N, B = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 AT = pa.timestamp("us", tz="UTC")
 CHAT = pa.list_(pa.struct([("role", S), ("content", S)]))
 MESSAGES = pa.list_(pa.struct([("role", S), ("content", S), ("origin", S), ("weight", F)]))
@@ -28,7 +28,7 @@ class Table:
     key: tuple[str, ...]
     measured: frozenset[str] = frozenset()
     append: bool = False
-    nullable: frozenset[str] = field(default_factory=frozenset)
+    nullable: frozenset[str] = frozenset()
 
     @property
     def schema(self) -> pa.Schema:
@@ -36,7 +36,9 @@ class Table:
         return pa.schema([*PARTITION, *self.columns])
 
 
-def _table(name: str, doc: str, columns: dict[str, pa.DataType | tuple[pa.DataType, str]], key: str, **more) -> Table:
+def _table(
+    name: str, doc: str, columns: dict[str, pa.DataType | tuple[pa.DataType, str]], key: str, measured: str = "", append: bool = False
+) -> Table:
     nullable, fields = set(), []
     for column, kind in columns.items():
         kind, note = kind if isinstance(kind, tuple) else (kind, "")
@@ -45,8 +47,7 @@ def _table(name: str, doc: str, columns: dict[str, pa.DataType | tuple[pa.DataTy
         if optional:
             nullable.add(column)
         fields.append(pa.field(column, kind, metadata={"doc": note} if note else None))
-    measured = frozenset(more.pop("measured", "").split())
-    return Table(name, doc, pa.schema(fields), tuple(key.split()), measured, nullable=frozenset(nullable), **more)
+    return Table(name, doc, pa.schema(fields), tuple(key.split()), frozenset(measured.split()), append, frozenset(nullable))
 
 
 _ALL = [
@@ -70,10 +71,10 @@ _ALL = [
         "generations",
         "an answer, a turn or a tree node",
         {
-            "generation_id": S, "content_id": S, "prompt_id": S, "sample": I, "turn": I, "parent_id?": S, "depth": I,
+            "generation_id": S, "content_id": S, "prompt_id": S, "sample": N, "turn": N, "parent_id?": S, "depth": N,
             "is_terminal": B, "actor": S, "model": (S, "checkpoint digest"), "messages?": (CHAT, "what the model saw, if not the prompt"),
-            "response": S, "finish_reason": (S, "stop, length or error"), "prompt_tokens?": I, "response_tokens?": I,
-            "logprob?": (F, "nats, summed over the response"), "temperature?": F, "top_p?": F, "seed?": I,
+            "response": S, "finish_reason": (S, "stop, length or error"), "prompt_tokens?": N, "response_tokens?": N,
+            "logprob?": (F, "nats, summed over the response"), "temperature?": F, "top_p?": F, "seed?": N,
             "seconds?": (F, "seconds of wall time, a share of its batch"), "meta?": (S, "JSON"),
         },
         "generation_id",
@@ -83,7 +84,7 @@ _ALL = [
         "scores",
         "one scorer's number for one item",
         {
-            "item_id": S, "item_kind": (S, "generation, prompt, row, pair or segment"), "segment?": I, "prompt_id": S,
+            "item_id": S, "item_kind": (S, "generation, prompt, row, pair or segment"), "segment?": N, "prompt_id": S,
             "scorer": S, "scorer_version": S, "value?": F, "verdict?": (S, "right, wrong, unparseable, timeout or error"),
             "detail?": S, "seconds?": (F, "seconds"),
         },
@@ -94,17 +95,17 @@ _ALL = [
         "preferences",
         "one judged comparison",
         {
-            "prompt_id": S, "left_id": S, "right_id": S, "judge": S, "order": S, "votes": I,
+            "prompt_id": S, "left_id": S, "right_id": S, "judge": S, "order": S, "votes": N,
             "probability": (F, "that left is better"), "uncertainty?": F, "detail?": S,
         },
         "prompt_id left_id right_id judge order",
     ),
     _table("embeddings", "a vector of an item", {"item_id": S, "model": S, "vector": pa.list_(pa.float32())}, "item_id model"),
-    _table("clusters", "an item's cluster", {"item_id": S, "cluster_id": I, "distance": F}, "item_id"),
+    _table("clusters", "an item's cluster", {"item_id": S, "cluster_id": N, "distance": F}, "item_id"),
     _table(
         "cluster_stats",
         "a cluster",
-        {"cluster_id": I, "size": I, "weight": F, "mean_score?": F, "label?": S},
+        {"cluster_id": N, "size": N, "weight": F, "mean_score?": F, "label?": S},
         "cluster_id",
     ),
     _table(
@@ -112,7 +113,7 @@ _ALL = [
         "a demonstration that trains",
         {
             "row_id": S, "prompt_id": S, "generation_id?": S, "messages": (MESSAGES, "weight 0 is context only"),
-            "weight": F, "label?": S, "cluster_id?": I, "rank?": I, "order?": F,
+            "weight": F, "label?": S, "cluster_id?": N, "rank?": N, "order?": F,
             "origin": (S, "generation, gold, replay or refined"), "source_round": pa.int32(), "reason?": S,
         },
         "row_id",
@@ -132,21 +133,21 @@ _ALL = [
         "checkpoints",
         "a trained, merged or imported model; append-only, a re-run supersedes",
         {
-            "digest": S, "parents": pa.list_(S), "role": S, "path": S, "objective": S, "rows_expected": I, "rows_trained": I,
-            "tokens": I, "steps": I, "loss?": F, "seconds": F, "inputs": (S, "JSON: table, part, content hash, version, files"),
+            "digest": S, "parents": pa.list_(S), "role": S, "path": S, "objective": S, "rows_expected": N, "rows_trained": N,
+            "tokens": N, "steps": N, "loss?": F, "seconds": F, "inputs": (S, "JSON: table, part, content hash, version, files"),
             "settings": (S, "JSON"), "packages": (S, "JSON"), "attempt": S, "at": AT,
         },
         "digest attempt",
         measured="path seconds inputs packages attempt at",
         append=True,
     ),
-    _table("trained_rows", "a row as it was consumed", {"digest": S, "position": I, "row_id": S}, "position"),
+    _table("trained_rows", "a row as it was consumed", {"digest": S, "position": N, "row_id": S}, "position"),
     _table(
         "evaluations",
         "a metric",
         {
             "suite": (S, "gate, test or a named suite"), "metric": S, "topic?": (S, "null: all topics"), "value?": F,
-            "stderr?": F, "n": (I, "prompts"),
+            "stderr?": F, "n": (N, "prompts"),
         },
         "suite metric topic",
     ),
@@ -155,7 +156,7 @@ _ALL = [
         "a decision; append-only",
         {
             "role": S, "decision": (S, "promoted, held, rolled_back or forced"), "digest": S,
-            "effective_round": pa.int32(), "reason": S, "decided_by": S, "opening": I, "sequence": I, "at": AT,
+            "effective_round": pa.int32(), "reason": S, "decided_by": S, "opening": N, "sequence": N, "at": AT,
         },
         "role sequence",
         measured="decided_by at sequence opening",
@@ -166,7 +167,7 @@ _ALL = [
         "the ledger: one step of one round done (part is the step)",
         {
             "step": S, "table": S, "parts": pa.list_(S), "fingerprint": S, "ingredients": (S, "JSON"), "content_hash": S,
-            "version": (I, "Delta version of the table's commit"), "attempt": S, "rows_in": I, "rows_out": I,
+            "version": (N, "Delta version of the table's commit"), "attempt": S, "rows_in": N, "rows_out": N,
             "reused_from?": (S, "experiment/round"), "state": (S, "done, reused or skipped"), "seconds": F,
             "detail?": (S, "JSON"), "at": AT,
         },

@@ -27,7 +27,9 @@ class RoomyLayer(DynamicLayer):
             buffer[:, :, :length] = used
         return buffer
 
-    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object) -> tuple[torch.Tensor, torch.Tensor]:
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *args: object, **kwargs: object
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Appends the states of new tokens and returns all of them."""
         length = self.get_seq_length()
         end = length + key_states.shape[-2]

@@ -16,7 +16,8 @@ def judge(conditions: tuple[Condition, ...], candidate: Metrics, others: dict[st
     """
     if not conditions:
         return True, "no conditions"
-    told, passed = [], True
+    told: list[str] = []
+    passed = True
     for condition in conditions:
         value = _value(condition.metric, candidate, "this checkpoint")
         if condition.min is not None:

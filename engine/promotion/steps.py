@@ -63,8 +63,8 @@ class PromotionStep(Step):
         return Output({("promotions", "policy"): rows}, 1, {"decision": decision.decision, "reason": reason})
 
     def _metrics(self, ctx: Context, round_: int) -> Metrics:
-        when = "round" if round_ == ctx.round else "history"
-        rows = only(ctx.read(Ref("evaluations", "policy", when)), round=round_, suite="gate").to_pylist()
+        ref = Ref("evaluations", "policy", "round" if round_ == ctx.round else "history")
+        rows = only(ctx.read(ref), round=round_, suite="gate").to_pylist()
         return {row["metric"]: row["value"] for row in rows if row["topic"] is None and row["value"] is not None}
 
     def _others(self, ctx: Context) -> dict[str, Metrics]:

@@ -1,0 +1,36 @@
+"""The gate as an asset check on `promotion`: red while the latest decision holds a checkpoint back."""
+
+from typing import Any
+
+from dagster import AssetCheckResult, AssetCheckSeverity, AssetChecksDefinition, AssetKey, asset_check
+
+from assets.resources import Rondo
+from engine.experiment import Experiment, key
+from engine.promotion import EFFECTIVE
+
+GATE = "gate"
+
+
+def gate(promotion: AssetKey, path: str) -> AssetChecksDefinition:
+    """The check of one experiment: unpartitioned and not blocking, since a held decision must still be written."""
+
+    @asset_check(asset=promotion, name=GATE, blocking=False, description="The latest decision lets the checkpoint become the policy.")
+    def check(rondo: Rondo) -> AssetCheckResult:
+        return AssetCheckResult(**judge(rondo.experiment(path)))
+
+    return check
+
+
+def judge(experiment: Experiment) -> dict[str, Any]:
+    """Whether the latest decision that counts lets a model go on, with the reason: the arguments of an AssetCheckResult."""
+    decisions = [d for d in experiment.state().decisions() if d.role == "policy"]
+    if not decisions:
+        return {"passed": False, "severity": AssetCheckSeverity.WARN, "description": "no round is decided yet", "metadata": {"sequence": -1}}
+    last = decisions[-1]
+    told = {"round": key(last.round), "decision": last.decision, "checkpoint": last.digest, "by": last.decided_by, "sequence": last.sequence}
+    return {
+        "passed": last.decision in EFFECTIVE,
+        "severity": AssetCheckSeverity.ERROR,
+        "description": f"round {key(last.round)} {last.decision}: {last.reason}",
+        "metadata": told,
+    }

@@ -1,0 +1,87 @@
+"""The generate room: backends answer prompts, one file a backend; they fill the table `generations`.
+
+A backend is an operator from batches of prompts to rows of generations. `engine.generate.rows` builds such rows.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from engine.errors import SpecError
+from engine.registry import Registry, nearest
+from engine.spec import Sampler
+from engine.step import Device, Model
+
+
+class Params(BaseModel):
+    """Base of a backend's own settings; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a backend is made from. `model` is None for a backend that needs none; seed, round and step root its draws."""
+
+    params: Any
+    sampler: Sampler
+    samples: int
+    chat: bool | None
+    model: Model | None
+    device: Device
+    seed: int
+    round: int
+    step: str
+    trust_remote_code: bool
+    spec_path: Path
+
+
+class Backend(ABC):
+    """Answers prompts. `revision` rises when its rows change for equal settings; `detail` ends up in the ledger."""
+
+    revision: ClassVar[int] = 1
+    needs_model: ClassVar[bool] = True
+    Params: ClassVar[type[BaseModel]] = Params
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.detail: dict[str, Any] = {}
+
+    @classmethod
+    def settings(cls, params: Any, spec_path: Path) -> dict[str, Any]:
+        """JSON for the fingerprint: its own settings that change rows, with digests of the files they name."""
+        return params.model_dump(mode="json")
+
+    def prepare(self, prompts: pa.Table) -> pa.Table:
+        """The prompts that it will answer, like ones side by side. Whatever it leaves out it says in `detail`."""
+        return prompts
+
+    @abstractmethod
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Rows of `generations` (no partition columns), `job.samples` for each prompt of `batch`."""
+
+
+backends: Registry[type[Backend]] = Registry("generate", not_methods=("cache", "decode", "rows", "sampler", "steps", "stops"))
+
+
+def params(name: str, values: dict[str, Any], field: str) -> Any:
+    """The validated settings of backend `name`, which stand in the spec at `field`; SpecError with every problem."""
+    model = backends.load(name).Params
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors(include_url=False):
+            key = ".".join([field, *(str(part) for part in problem["loc"])])
+            if problem["type"] == "extra_forbidden":
+                close = nearest(str(problem["loc"][-1]), list(model.model_fields)) if model.model_fields else "it has none"
+                lines.append(f"{key}: the backend {name!r} has no such setting; {close}")
+            else:
+                lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r}")
+        raise SpecError("\n".join(lines), hint=f"settings of {name!r}: {', '.join(model.model_fields) or 'none'}") from error

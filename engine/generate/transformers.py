@@ -1,0 +1,102 @@
+"""Answers with a model of transformers in this process: the backend `transformers`.
+
+Prompts are batched by length, go through the model once for all their answers, and every answer draws from its own
+stream of random numbers; `engine.generate.decode` has the loop.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from engine import models
+from engine.errors import DataError, ModelError
+from engine.generate import Backend, Job, backends
+from engine.generate.rows import generations
+from engine.randomness import row_keys
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+    from engine.generate.decode import Decoder
+    from engine.generate.stops import Stops
+
+
+@backends.register("transformers")
+class Transformers(Backend):
+    """Loads the tokenizer when it sorts prompts and the model when it answers the first batch."""
+
+    revision = 1
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job)
+        if job.model is None:
+            raise ModelError("the backend 'transformers' needs a model, found none", where=job.step)
+        self._model = job.model
+
+    @cached_property
+    def _tokenizer(self) -> PreTrainedTokenizerBase:
+        return models.load_tokenizer(self._model.path, self.job.trust_remote_code)
+
+    @cached_property
+    def _loaded(self) -> tuple[Decoder, Stops | None, int | None]:
+        """The decoder, the stop strings, and the most tokens that the model takes."""
+        from engine.generate.decode import Decoder
+        from engine.generate.sampler import Sampling
+        from engine.generate.stops import Stops
+
+        model, tokenizer = models.load(self._model.path, self.job.device, self.job.trust_remote_code)
+        sampler, config = self.job.sampler, model.config.get_text_config()
+        ends = _ends(model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
+        stops = Stops(sampler.stop, tokenizer, max(config.vocab_size, len(tokenizer))) if sampler.stop else None
+        how = Sampling(sampler.temperature, sampler.top_p, sampler.top_k)
+        decoder = Decoder(model, how, sampler.max_tokens, ends, stops)
+        return decoder, stops, getattr(config, "max_position_embeddings", None)
+
+    def _encode(self, messages: list[list[dict[str, Any]]]) -> list[list[int]]:
+        texts = [models.render(self._tokenizer, message, self.job.chat) for message in messages]
+        return models.encode(self._tokenizer, texts, self.job.chat)
+
+    def prepare(self, prompts: pa.Table) -> pa.Table:
+        """Longest prompts first: a batch then needs little padding, and what does not fit in memory fails at once."""
+        lengths = [len(ids) for ids in self._encode(prompts["messages"].to_pylist())]
+        order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
+        return prompts.take(pa.array(order, pa.int64()))
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """Answers a batch. DataError for a prompt without tokens or too long for the model."""
+        began, job, samples = time.perf_counter(), self.job, self.job.samples
+        decoder, stops, longest = self._loaded
+        prompts = batch.column("prompt_id").to_pylist()
+        tokens = self._encode(batch.column("messages").to_pylist())
+        limits = [self._limit(prompt, ids, longest) for prompt, ids in zip(prompts, tokens, strict=True)]
+        keys = row_keys(job.seed, job.round, job.step, (f"{prompt}/{k}" for prompt in prompts for k in range(samples)))
+        answers = decoder.decode(tokens, samples, keys, limits)
+        texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return generations(
+            job,
+            [prompt for prompt in prompts for _ in range(samples)],
+            [stops.cut(text) for text in texts] if stops else texts,
+            seconds=time.perf_counter() - began,
+            finish_reason=["stop" if answer.stopped else "length" for answer in answers],
+            prompt_tokens=[len(ids) for ids in tokens for _ in range(samples)],
+            response_tokens=[answer.drawn for answer in answers],
+            logprob=[answer.logprob for answer in answers],
+        )
+
+    def _limit(self, prompt: str, ids: list[int], longest: int | None) -> int:
+        """The most tokens that an answer to a prompt may have."""
+        if not ids:
+            raise DataError("a prompt without a single token", where=f"prompt {prompt}", hint="see its messages with `rondo sql`")
+        if longest is not None and len(ids) >= longest:
+            raise DataError(f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included", where=f"prompt {prompt}",
+                            hint="shorten or drop the prompt, or take a model with a longer context")
+        return self.job.sampler.max_tokens if longest is None else min(self.job.sampler.max_tokens, longest - len(ids))
+
+
+def _ends(*given: int | list[int] | None) -> set[int]:
+    """End tokens of the generation config, the model config and the tokenizer together."""
+    return {int(token) for value in given if value is not None for token in (value if isinstance(value, list) else [value])}

@@ -1,0 +1,106 @@
+"""The step `selected`: exactly the demonstrations that train in a round."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine import sqlfile
+from engine.errors import QueryError, StepError
+from engine.select import ROLLOUTS, automatic, find, load, reads_tables, refs
+from engine.select.fill import select
+from engine.spec import Spec, Train
+from engine.sqlfile import SqlFile
+from engine.step import Context, Output, Ref, Step
+from engine.tables import PARTITION
+
+
+class SelectedStep(Step):
+    """Runs spec.select.sql; with `data: cumulative` adds the fresh rows of all earlier rounds, the base's included."""
+
+    name, table = "selected", "selected"
+
+    def __init__(self, role: str, spec_path: Path | None = None) -> None:
+        self.part, self.spec_path = role, spec_path
+
+    def reads(self, spec: Spec, round_: int) -> list[Ref]:
+        """What the SQL reads, what its messages are filled from, and the history of `selected` where rows accumulate."""
+        file = sqlfile.read(find(spec.select.sql, self.spec_path))
+        tables = reads_tables(file.text, str(file.path))
+        if _answers(tables):
+            tables |= {"generations", "prompts"}
+        found = refs(tables, [scorer.column for scorer in spec.score])
+        if self._train(spec).data == "cumulative":
+            found.append(Ref("selected", self.part, "history"))
+        return list(dict.fromkeys(found))
+
+    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
+        """SQL without comments, bound parameters, and the round: it stands in source_round and in every row id."""
+        file = load(spec, spec_path)
+        params = file.bind(spec.select.params, automatic(spec.seed, round_))
+        return {"sql": file.code(), "params": params, "data": self._train(spec).data, "round": round_}
+
+    def run(self, ctx: Context) -> Output:
+        """Fresh rows in order of prompt and rank, then those carried over. StepError where the SQL chooses nothing."""
+        file = load(ctx.spec, ctx.spec_path)
+        params = file.bind(ctx.spec.select.params, automatic(ctx.spec.seed, ctx.round))
+        tables = reads_tables(file.text, str(file.path))
+        rows = select(ctx, file, params, _answers(tables))
+        if not rows.num_rows:
+            raise StepError(_why_empty(ctx, file, params, tables), where=str(file.path), hint="`rondo sql` on `scored` shows the answers")
+        carried = self._carried(ctx, rows)
+        found = ctx.sql(f"select count(1) as n from {_source(tables)}", {})["n"][0].as_py()
+        whole = pa.concat_tables([rows, carried.select(rows.column_names).cast(rows.schema)]) if carried else rows
+        detail = {"sql": ctx.spec.select.sql, "fresh": rows.num_rows, "carried": whole.num_rows - rows.num_rows}
+        return Output({("selected", self.part): whole}, found, detail)
+
+    def _train(self, spec: Spec) -> Train:
+        return next((train for train in spec.train if train.role == self.part), spec.train[0])
+
+    def _carried(self, ctx: Context, rows: pa.Table) -> pa.Table | None:
+        """Rows that were fresh in an earlier round (their source is that round), but for those the SQL brought itself."""
+        if self._train(ctx.spec).data != "cumulative":
+            return None
+        past = ctx.read(Ref("selected", self.part, "history"))
+        fresh = past.filter(pc.equal(past["source_round"], past["round"])).sort_by([("round", "ascending"), ("row_id", "ascending")])
+        fresh = fresh.filter(pc.invert(pc.is_in(fresh["row_id"], value_set=rows["row_id"].combine_chunks())))
+        return fresh.drop_columns(PARTITION.names)
+
+
+def _answers(tables: set[str]) -> bool:
+    """Whether the SQL chooses among this round's answers, so that messages can be filled from them."""
+    return bool(tables & set(ROLLOUTS))
+
+
+def _source(tables: set[str]) -> str:
+    """The table whose rows the selection chose from."""
+    return "generations" if _answers(tables) else sorted(tables)[0]
+
+
+def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[str]) -> str:
+    """What there was to choose from."""
+    if not _answers(tables):
+        counts = [f"{name} has {ctx.sql(f'select count(1) as n from {name}', {})['n'][0].as_py():,} rows" for name in sorted(tables)]
+        return f"the selection chose nothing: {', '.join(counts)}"
+    bar = float(params.get("min_score", 1.0))
+    try:
+        query = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
+        row = ctx.sql(query, {"bar": bar}).to_pylist()[0]
+        verdicts = ctx.sql("select coalesce(verdict, 'none') as verdict, count(1) as n from scored group by 1 order by n desc, verdict", {}).to_pylist()
+    except QueryError as error:
+        raise StepError(f"the selection chose nothing, and its answers cannot be counted: {error.message}", where=str(file.path)) from error
+    if not row["n"]:
+        return "the selection chose nothing: the round has no answers"
+    if not row["scored"]:
+        return f"the selection chose nothing: none of {row['n']:,} answers has a score"
+    told = ", ".join(f"{v['verdict']} {v['n']:,}" for v in verdicts)
+    return (f"the selection chose nothing: {row['good']:,} of {row['n']:,} answers ({row['scored']:,} scored) have score >= {bar:g}; "
+            f"best score {row['best']:g}; verdicts: {told}")
+
+
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
+    """The steps of this room. Without `spec_path`, what the SQL reads is looked up among the shipped files only."""
+    return [SelectedStep(spec.train[0].role, spec_path)]

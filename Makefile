@@ -11,7 +11,7 @@ $(VENV)/.installed: pyproject.toml
 	touch $@
 
 quickstart: $(VENV)/.installed  ## three rounds that improve a small model, offline, on a CPU
-	$(BIN)/rondo init quickstart
+	test -e $${RONDO_HOME:-rondo-home}/experiments/quickstart.yaml || $(BIN)/rondo init quickstart
 	$(BIN)/rondo run quickstart
 
 test: $(VENV)/.installed  ## the tests that every change must pass

@@ -10,7 +10,9 @@ from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSch
 
 from engine.experiment import Experiment, key
 from engine.ledger import Entry
+from engine.query import Session
 from engine.run import Done
+from engine.spec import Spec
 from engine.tables import TABLES
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ PREVIEW_ROWS = 5
 PREVIEW_TEXT = 160  # characters of one cell
 BINS = 24
 CURVES = ("evaluation", "promotion")
+HISTOGRAMS = ("score", "eval_score")
 
 CURVE = """
 select round, suite, metric, value, value - coalesce(stderr, 0) as low, value + coalesce(stderr, 0) as high
@@ -49,10 +52,12 @@ def of(done: Done, experiment: Experiment) -> dict[str, Any]:
         shown["reused from"] = entry.reused_from
     shown |= {name: entry.detail[name] for name in ("decision", "reason", "digest") if isinstance(entry.detail.get(name), str)}
     if entry.table:
-        shown |= {"dagster/partition_row_count": entry.rows_out, "dagster/column_schema": schema(entry.table), "preview": preview(entry, experiment)}
-    chart = plot(entry, experiment)
-    if chart is not None:
-        shown["plot"] = chart
+        session = experiment.session(entry.round)
+        with session.connection:
+            shown |= {"dagster/partition_row_count": entry.rows_out, "dagster/column_schema": schema(entry.table), "preview": preview(entry, session)}
+            chart = plot(entry, experiment.spec, session)
+        if chart is not None:
+            shown["plot"] = chart
     return shown
 
 
@@ -67,12 +72,12 @@ def schema(table: str) -> TableSchema:
     return TableSchema(columns)
 
 
-def preview(entry: Entry, experiment: Experiment) -> MetadataValue:
+def preview(entry: Entry, session: Session) -> MetadataValue:
     """The first rows of the step's own part as a Markdown table, long cells cut."""
     part = _own_part(entry)
     query = f"select * exclude (experiment, round, part) from lake.{entry.table} where experiment = $experiment and round = $round and part = $part " \
             f"limit {PREVIEW_ROWS}"
-    rows = experiment.session(entry.round).table(query, {"experiment": entry.experiment, "round": entry.round, "part": part}).to_pylist()
+    rows = session.table(query, {"experiment": entry.experiment, "round": entry.round, "part": part}).to_pylist()
     if not rows:
         return MetadataValue.md("no rows")
     shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
@@ -93,15 +98,14 @@ def _cell(value: Any) -> str:
     return text.replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ⏎ ").replace("<", "&lt;")
 
 
-def plot(entry: Entry, experiment: Experiment) -> MetadataValue | None:
-    """The learning curve up to this round, or a histogram of the scores, as a PNG in the page; None for other steps."""
-    session = experiment.session(entry.round)
+def plot(entry: Entry, spec: Spec, session: Session) -> MetadataValue | None:
+    """The learning curve up to this round, or a histogram of the combined score, as a PNG in the page; None for other steps."""
     if entry.step in CURVES:
-        conditions = experiment.spec.gate.require
-        metric = conditions[0].metric if conditions else experiment.spec.evaluate.metrics[0]
+        conditions = spec.gate.require
+        metric = conditions[0].metric if conditions else spec.evaluate.metrics[0]
         rows = session.table(CURVE, {"experiment": entry.experiment, "metric": metric, "round": entry.round}).to_pylist()
         return _image(_curve(rows, metric)) if rows else None
-    if entry.table == "scores":
+    if entry.step in HISTOGRAMS:
         params = {"experiment": entry.experiment, "round": entry.round, "part": _own_part(entry), "bins": BINS}
         rows = session.table(HISTOGRAM, params).to_pylist()
         return _image(_histogram(rows)) if rows else None

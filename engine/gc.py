@@ -61,7 +61,7 @@ def collect(home: Home, lake: Lake, hours: float = 168, dry_run: bool = False) -
         for name in TABLES:
             _table(lake, name, versions.get(name, set()), keep_hours, not driven, report)
         if driven:
-            report.notes.append("crashed writers' files and unnamed checkpoint folders were not looked for: run again when nothing is driven")
+            report.notes.append("files of crashed writers and unnamed checkpoint folders stay: run again when nothing is driven")
         else:
             _checkpoints(home, lake, hours, report)
         _journals(home, hours, driven, report)
@@ -81,8 +81,8 @@ def named(lake: Lake) -> dict[str, set[int]]:
                 if "table" in entry and "version" in entry:
                     found.setdefault(entry["table"], set()).add(int(entry["version"]))
         except (ValueError, TypeError, AttributeError) as error:
-            raise LakeError(f"checkpoint {row['digest']}: its inputs cannot be read ({error}), so nothing was removed", where=lake.path("checkpoints"),
-                            hint="`rondo sql 'select digest, inputs from lake.checkpoints'`") from error
+            raise LakeError(f"checkpoint {row['digest']}: its inputs cannot be read ({error}), so nothing was removed",
+                            where=lake.path("checkpoints"), hint="`rondo sql 'select digest, inputs from lake.checkpoints'`") from error
     return found
 
 
@@ -140,25 +140,27 @@ def _table(lake: Lake, name: str, versions: set[int], hours: float, orphans: boo
     try:
         for age, full in passes:
             options = {"retention_hours": age, "enforce_retention_duration": False, "keep_versions": keep, "full": full}
-            going = table.vacuum(dry_run=True, **options)
-            sizes |= {path: _size(lake, name, path) for path in going}
+            going = _sizes(lake, name, table.vacuum(dry_run=True, **options))
+            sizes |= going
             if going and not report.dry_run:
                 table.vacuum(dry_run=False, **options)
     except (DeltaError, OSError) as error:
-        raise LakeError(f"cannot clean table {name}: {error}", where=lake.path(name), hint="what was removed before is not lost data; run gc again") from error
+        raise LakeError(f"cannot clean table {name}: {error}", where=lake.path(name), hint="check its rights, then run gc again") from error
     if sizes:
         report.files[name] = len(sizes)
         report.bytes += sum(sizes.values())
 
 
-def _size(lake: Lake, name: str, path: str) -> int:
+def _sizes(lake: Lake, name: str, paths: list[str]) -> dict[str, int]:
+    """Bytes of those files that exist: Delta also lists what an earlier vacuum has removed."""
+    if lake.local:
+        root = Path(lake.path(name).removeprefix("file://"))
+        return {path: (root / path).stat().st_size for path in paths if (root / path).exists()}
     from pyarrow import fs
 
-    if lake.local:
-        file = Path(lake.path(name).removeprefix("file://")) / path
-        return file.stat().st_size if file.exists() else 0
-    filesystem, root = fs.FileSystem.from_uri(lake.path(name))
-    return filesystem.get_file_info(f"{root}/{path}").size or 0
+    filesystem, base = fs.FileSystem.from_uri(lake.path(name))
+    infos = filesystem.get_file_info([f"{base}/{path}" for path in paths])
+    return {path: info.size or 0 for path, info in zip(paths, infos, strict=True) if info.type == fs.FileType.File}
 
 
 def _checkpoints(home: Home, lake: Lake, hours: float, report: Report) -> None:

@@ -21,7 +21,7 @@ class Graph:
 
     def __init__(self, spec: Spec, round_: int, spec_path: Path) -> None:
         self.spec, self.round, self.spec_path = spec, round_, spec_path
-        steps = [step for room in ROOMS for step in import_module(f"engine.{room}.steps").steps(spec)]
+        steps = [step for room in ROOMS for step in import_module(f"engine.{room}.steps").steps(spec, spec_path)]
         active = {step.name: step for step in steps if step.active(spec, round_)}
         self.refs = {name: step.reads(spec, round_) for name, step in active.items()}
         self._writer = {key: name for name, step in active.items() for key in step.writes()}

@@ -37,7 +37,8 @@ def checkpoint(lake: Lake, digest: str, inputs: object, round_: int = 0) -> None
     row = {"digest": digest, "parents": [], "role": "policy", "path": f"checkpoints/{digest}", "objective": "sft", "rows_expected": 1,
            "rows_trained": 1, "tokens": 1, "steps": 1, "loss": 0.1, "seconds": 1.0, "inputs": json.dumps(inputs), "settings": "{}",
            "packages": "{}", "attempt": digest, "at": datetime.now(UTC)}
-    lake.replace("checkpoints", pa.Table.from_pylist([row], schema=TABLES["checkpoints"].columns), experiment="a", round=round_, part="policy")
+    rows = pa.Table.from_pylist([row], schema=TABLES["checkpoints"].columns)
+    lake.replace("checkpoints", rows, experiment="a", round=round_, part="policy")
 
 
 def aged(path: Path, hours: float) -> None:

@@ -1,16 +1,12 @@
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
+from generate_tiny import CPU, save, tokenizer
 
-sys.path.insert(0, str(Path(__file__).parent / "generate"))
-
-from generate_tiny import CPU, save, tokenizer  # noqa: E402
-
-from engine import models  # noqa: E402
-from engine.errors import ModelError  # noqa: E402
+from engine import models
+from engine.errors import ModelError
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 STRICT = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"
@@ -111,7 +107,7 @@ def test_a_broken_folder_is_an_error_with_its_cause(copy, breakage, words):
 
 def test_digest_needs_weights(copy):
     _no_weights(copy)
-    with pytest.raises(ModelError, match="no .*safetensors"):
+    with pytest.raises(ModelError, match=r"no .*safetensors"):
         models.digest(copy)
 
 

@@ -17,6 +17,10 @@ class RoomyLayer(DynamicLayer):
     """Keys and values (rows, heads, tokens, width) of one layer, as views of buffers with room for more tokens."""
 
     _layer_type = None  # not a kind of layer that a config can name
+    keys: torch.Tensor
+    values: torch.Tensor
+    _keys: torch.Tensor
+    _values: torch.Tensor
 
     def _room(self, states: torch.Tensor, used: torch.Tensor | None) -> torch.Tensor:
         length = 0 if used is None else used.shape[-2]

@@ -9,12 +9,12 @@ from the row alone (see `engine.generate.sampler`).
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import DynamicCache, PreTrainedModel
 
 from engine.generate.cache import roomy_cache
 from engine.generate.sampler import Draws, Sampling, draw
@@ -51,7 +51,7 @@ class _Rows:
 class Decoder:
     """A model with the settings of one step; `decode` answers a batch of prompts."""
 
-    def __init__(self, model: PreTrainedModel, how: Sampling, max_tokens: int, ends: Sequence[int], stops: Stops | None) -> None:
+    def __init__(self, model: PreTrainedModel, how: Sampling, max_tokens: int, ends: Collection[int], stops: Stops | None) -> None:
         self.model, self.how, self.max_tokens, self.stops = model, how, max_tokens, stops
         self.ends = np.array(sorted(ends), dtype=np.int64)
         self._accepts = set(inspect.signature(model.forward).parameters)
@@ -86,7 +86,7 @@ class Decoder:
             logits = self._next(rows, tokens, cache, step)
 
     def _forward(
-        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: object, every: bool = False
+        self, ids: torch.Tensor, mask: torch.Tensor | None, positions: torch.Tensor, cache: DynamicCache | None, every: bool = False
     ) -> torch.Tensor:
         """Logits of the last position of each row, or with `every` of every position of the only row."""
         given = {"input_ids": ids, "attention_mask": mask, "past_key_values": cache, "use_cache": cache is not None}
@@ -97,7 +97,7 @@ class Decoder:
         logits = self.model(**given).logits
         return logits[0] if every else logits[:, -1]
 
-    def _prefill(self) -> tuple[_Rows, object, torch.Tensor]:
+    def _prefill(self) -> tuple[_Rows, DynamicCache, torch.Tensor]:
         """One pass over the prompts, left padded; then a row for each answer."""
         device, width = self.model.device, max(map(len, self._prompts))
         lengths = np.array([len(p) for p in self._prompts])
@@ -117,7 +117,7 @@ class Decoder:
         rows = _Rows(index, torch.from_numpy(lengths).to(device)[repeat], None if mask is None else mask[repeat])
         return rows, cache, logits[repeat]
 
-    def _next(self, rows: _Rows, tokens: np.ndarray, cache: object, step: int) -> torch.Tensor:
+    def _next(self, rows: _Rows, tokens: np.ndarray, cache: DynamicCache, step: int) -> torch.Tensor:
         ids = torch.from_numpy(tokens).to(self.model.device).unsqueeze(1)
         if rows.mask is not None:
             rows.mask = torch.cat([rows.mask, rows.mask.new_ones((len(tokens), 1))], dim=1)

@@ -90,7 +90,7 @@ def _greedy(shifted: torch.Tensor, slack: torch.Tensor) -> tuple[torch.Tensor, t
         return torch.zeros_like(slack, dtype=torch.int64), torch.ones_like(slack, dtype=torch.bool)
     best = torch.topk(shifted, 2, dim=1).values
     tokens = (shifted == best[:, :1]).int().argmax(dim=1)  # argmax of equal values gives the first on every device
-    return tokens, best[:, 0] - best[:, 1] >= 2 * slack
+    return tokens, best[:, 0] - best[:, 1] > 2 * slack
 
 
 def _filtered(scaled: torch.Tensor, masses: torch.Tensor, how: Sampling, slack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

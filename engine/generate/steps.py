@@ -125,7 +125,7 @@ class EvalGenerations(_Answers):
         return round_ >= BASE and bool(self.prompts(spec))
 
 
-def steps(spec: Spec) -> list[Step]:
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The room's steps. `generations` is always listed; the graph leaves it out where nothing reads it."""
     return [Generations(spec), EvalGenerations(spec)]
 

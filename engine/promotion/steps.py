@@ -81,6 +81,6 @@ class PromotionStep(Step):
         return {"previous": self._metrics(ctx, rounds[policy]), "base": self._metrics(ctx, BASE), "best": best}
 
 
-def steps(spec: Spec) -> list[Step]:
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room."""
     return [PolicyStep(), PromotionStep()]

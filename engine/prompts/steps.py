@@ -20,7 +20,7 @@ HELD_OUT = (Ref("prompts", "gate", "base"), Ref("prompts", "test", "base"))
 HISTORY = Ref("prompts", "train", "history")
 
 
-def steps(spec: Spec) -> list[Step]:
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The room's steps."""
     return [Heldout(), Train(), *([Demonstrations()] if spec.base else [])]
 

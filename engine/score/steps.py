@@ -23,7 +23,7 @@ TRAIN = (Ref("prompts", "train"),)
 HELD_OUT = (Ref("prompts", "gate", "base"), Ref("prompts", "test", "base"))
 
 
-def steps(spec: Spec) -> list[Step]:
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """Two steps a scorer and two for the combined score; none without scorers."""
     if not spec.score:
         return []

@@ -70,7 +70,7 @@ def prompts(texts: list[str], split: str = "train", round_: int = 0) -> pa.Table
         "prompt_id": [prompt_id(m) for m in messages], "split": [split] * len(texts), "messages": pa.array(messages, tables.CHAT),
     })
     rows = tables.check("prompts", rows)
-    part = {"experiment": "tiny", "round": pa.array([round_] * len(texts), pa.int32()), "part": [split] * len(texts)}
+    part = {"experiment": ["tiny"] * len(texts), "round": pa.array([round_] * len(texts), pa.int32()), "part": [split] * len(texts)}
     return pa.table(part | {name: rows[name] for name in rows.column_names})
 
 

@@ -1,0 +1,112 @@
+"""What the engine costs a row: 10,000 answers of a dummy backend through a dummy scorer, beside a plain Python loop.
+
+    python benchmarks/overhead.py [--rows 10000] [--repeats 5]
+
+The loop calls the same two functions and appends a JSON line a row. The engine adds ids, batches, the journal,
+content hashes, four Delta commits with their ledger rows, and the combined score. Target: at most 0.05 ms a row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import pyarrow as pa
+
+from engine import Experiment
+from engine.generate import Backend, backends
+from engine.generate.rows import generations
+from engine.score import Verdict, Verifier, verifiers
+
+SAMPLES = 10
+SPEC = """
+experiment: overhead
+models: {policy: none}
+prompts: {train: train.jsonl, fields: {reference: answer}}
+generate: {backend: dummy, samples: 10, batch: 1000}
+score: [{verifier: dummy}]
+select: {sql: select/raft.sql}
+train: [{init: base, reference: none, data: round}]
+"""
+
+
+def answer(prompt: str, sample: int) -> str:
+    """A made-up answer, right half of the time."""
+    return f"{prompt}: {sample % 2}"
+
+
+@backends.register("dummy")
+class Dummy(Backend):
+    """Answers at once."""
+
+    needs_model = False
+
+    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """`samples` answers a prompt."""
+        start = time.perf_counter()
+        ids = batch.column("prompt_id").to_pylist()
+        texts = [answer(prompt, sample) for prompt in ids for sample in range(self.job.samples)]
+        return generations(self.job, [i for i in ids for _ in range(self.job.samples)], texts, seconds=time.perf_counter() - start)
+
+
+@verifiers.register("dummy")
+class Odd(Verifier):
+    """Right where the answer ends with the reference."""
+
+    def verify(self, response: str, reference: str | None, prompt: str) -> Verdict:
+        """1.0 or 0.0."""
+        right = reference is not None and response.endswith(reference)
+        return Verdict(float(right), "right" if right else "wrong", None)
+
+
+def engine(folder: Path, rows: int) -> float:
+    """Seconds for generations, scores and the combined score of `rows` answers."""
+    folder.mkdir()
+    lines = [json.dumps({"prompt": f"question {i}", "answer": "1"}) for i in range(rows // SAMPLES)]
+    (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
+    (folder / "overhead.yaml").write_text(SPEC)
+    with Experiment.load(folder / "overhead.yaml", home=folder / "home").driver() as driver:
+        driver.open(-1)
+        driver.open(0)
+        for step in ("heldout",):
+            driver.step(-1, step)
+        driver.step(0, "prompts")
+        start = time.perf_counter()
+        for step in ("generations", "scores_dummy", "score"):
+            assert driver.step(0, step).state == "done"
+        return time.perf_counter() - start
+
+
+def loop(folder: Path, rows: int) -> float:
+    """Seconds for the same calls in a plain loop that appends JSON lines."""
+    scorer = Odd(Odd.Params())
+    start = time.perf_counter()
+    with (folder / "loop.jsonl").open("w") as file:
+        for prompt in range(rows // SAMPLES):
+            for sample in range(SAMPLES):
+                text = answer(str(prompt), sample)
+                verdict = scorer.verify(text, "1", "")
+                file.write(json.dumps({"prompt": prompt, "sample": sample, "response": text, "value": verdict.value}) + "\n")
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    """Prints the medians."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        engine(folder / "warm", 1000)
+        times = [(engine(folder / str(i), args.rows), loop(folder, args.rows)) for i in range(args.repeats)]
+    ours, plain = (statistics.median(t) * 1000 / args.rows for t in zip(*times, strict=True))
+    print(f"rows {args.rows:,}  engine {ours:.4f} ms a row  plain loop {plain:.4f} ms a row  difference {ours - plain:.4f}  target 0.05")
+
+
+if __name__ == "__main__":
+    main()

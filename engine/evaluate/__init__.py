@@ -1,0 +1,90 @@
+"""The evaluate room: metrics of a checkpoint on held-out prompts. It fills the table `evaluations`.
+
+A metric is a SQL file, sql/metrics/<name>.sql or metrics/<name>.sql beside the spec, that gives one value for each prompt
+(columns prompt_id, value) over the relation `answers`; `name@k` binds $k. The engine averages over prompts.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engine import sqlfile
+from engine.errors import QueryError, SpecError
+from engine.query import SQL
+from engine.registry import nearest
+from engine.spec import Spec
+from engine.sqlfile import SqlFile
+
+NAME = re.compile(r"([a-z][a-z0-9_]*)(?:@(\d+))?")
+S, F, I = pa.string(), pa.float64(), pa.int64()  # noqa: E741 - as in engine.tables
+ANSWERS = pa.schema([
+    ("prompt_id", S), ("suite", S), ("topic", S), ("sample", I), ("generation_id", S), ("content_id", S), ("response", S),
+    ("response_tokens", I), ("finish_reason", S), ("reference", S), ("score", F), ("verdict", S),
+])
+JUDGED = re.compile(r"\b(score|verdict)\b")
+
+
+def parse(name: str, spec_path: Path | None = None) -> tuple[SqlFile, int | None]:
+    """The file of a metric and its k: 'pass@4' -> (pass.sql, 4), 'mean' -> (mean.sql, None).
+
+    SpecError with the nearest name for an unknown metric, for a missing k and for one that the file does not use.
+    """
+    match = NAME.fullmatch(name)
+    known = sorted(path.stem for folder in _folders(spec_path) for path in folder.glob("*.sql"))
+    if not match or match[1] not in known:
+        stem = name.partition("@")[0]
+        raise SpecError(f"no metric {name!r}", where="evaluate.metrics", hint=nearest(stem, known))
+    file = sqlfile.read(next(folder / f"{match[1]}.sql" for folder in _folders(spec_path) if (folder / f"{match[1]}.sql").is_file()))
+    k = int(match[2]) if match[2] else None
+    if "k" in file.parameters and not k:
+        raise SpecError(f"metric {name!r} needs a k of 1 or more", where="evaluate.metrics", hint=f"e.g. {match[1]}@4")
+    if k is not None and "k" not in file.parameters:
+        raise SpecError(f"metric {match[1]!r} takes no k, found {name!r}", where="evaluate.metrics", hint=f"write {match[1]}")
+    return file, k
+
+
+def check(spec: Spec, spec_path: Path | None = None) -> None:
+    """Tries every metric of the spec on made-up answers, so that a wrong one stops before any work.
+
+    SpecError for a metric that does not exist, does not fit the number of samples, or needs a scorer and has none;
+    QueryError for a file with a wrong result.
+    """
+    from engine.evaluate.metrics import Metrics
+
+    samples = spec.evaluate.samples
+    columns = [scorer.column for scorer in spec.score]
+    trial = Metrics(made_up(samples, columns), spec_path)
+    for name in spec.evaluate.metrics:
+        file, _ = parse(name, spec_path)
+        file.require_stable()
+        if not spec.score and JUDGED.search(file.code()):
+            raise SpecError(f"metric {name!r} needs scores, and the spec has no scorer", where="evaluate.metrics", hint="add one to `score`")
+        try:
+            trial.values(name)
+        except QueryError as error:
+            hint = f"evaluate.samples is {samples}"
+            raise SpecError(f"metric {name!r}: {error.message}", where=f"evaluate.metrics ({file.path})", hint=hint) from error
+
+
+def made_up(samples: int, columns: list[str]) -> pa.Table:
+    """An `answers` table of one prompt with `samples` different answers, the first of them right."""
+    rows: list[dict[str, Any]] = [
+        {"prompt_id": "p", "suite": "test", "topic": "t", "sample": i, "generation_id": f"g{i}", "content_id": f"c{i}", "response": f"Answer: {i}",
+         "response_tokens": 3, "finish_reason": "stop", "reference": "0", "score": float(i == 0), "verdict": "wrong" if i else "right"}
+        | {column: float(i == 0) for column in columns}
+        for i in range(samples)
+    ]
+    return pa.Table.from_pylist(rows, schema=answers_schema(columns))
+
+
+def answers_schema(columns: list[str]) -> pa.Schema:
+    """The columns of `answers`: ANSWERS and a DOUBLE for each scorer."""
+    return pa.schema([*ANSWERS, *(pa.field(column, F) for column in columns if column not in ANSWERS.names)])
+
+
+def _folders(spec_path: Path | None) -> list[Path]:
+    return [*([spec_path.parent / "metrics"] if spec_path else []), SQL / "metrics"]

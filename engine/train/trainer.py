@@ -1,0 +1,121 @@
+"""TRL's SFT trainer with a weight a token, batches that are planned, and states that survive a kill.
+
+Loaded only when a training runs: importing TRL takes seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PrinterCallback, ProgressCallback, Trainer
+from trl import SFTTrainer
+
+from engine.errors import StepError
+from engine.spec import Optimizer
+from engine.step import Progress
+from engine.train.encode import Example
+from engine.train.settings import learning_rate_ratio
+from engine.train.state import PARTIAL, Consumed, publish
+
+IGNORED = -100  # TRL's label of a token that is no target
+
+
+class Collator:
+    """Makes the tensors of one planned batch: ids, mask and labels (rows, tokens), and weights that sum to 1 over its targets."""
+
+    def __init__(self, examples: Sequence[Example], plan: list[list[int]], pad: int) -> None:
+        self.examples, self.plan, self.pad = examples, plan, pad
+
+    def __call__(self, items: list[dict[str, int]]) -> dict[str, Any]:
+        """`items` is one item: the number of the batch."""
+        number = items[0]["batch"]
+        rows = [self.examples[i] for i in self.plan[number]]
+        shape = (len(rows), max(len(row.ids) for row in rows))
+        ids, mask, weights = np.full(shape, self.pad), np.zeros(shape, dtype=np.int64), np.zeros(shape)
+        for i, row in enumerate(rows):
+            length = len(row.ids)
+            ids[i, :length], mask[i, :length], weights[i, :length] = row.ids, 1, row.weights
+        weights[:, 0] = 0  # the first token follows nothing
+        labels = np.where(weights > 0, ids, IGNORED)
+        return {
+            "batch": number,
+            "input_ids": torch.from_numpy(ids),
+            "attention_mask": torch.from_numpy(mask),
+            "labels": torch.from_numpy(labels),
+            "weights": torch.from_numpy((weights / weights.sum()).astype(np.float32)),
+        }
+
+
+class WeightedTrainer(SFTTrainer):
+    """The loss of a batch is the mean over its target tokens of weight times negative log-likelihood, by the sum of weights.
+
+    With equal weights that is TRL's mean over tokens. `consumed` records each batch as it is trained on.
+    """
+
+    def __init__(self, *, how: Optimizer, consumed: Consumed, progress: Progress, state: Path, **more: Any) -> None:
+        super().__init__(**more)
+        self.how, self.consumed, self.progress, self.state_folder = how, consumed, progress, state
+        for noisy in (PrinterCallback, ProgressCallback):
+            self.remove_callback(noisy)
+
+    def _send_telemetry(self) -> None:
+        """Sends nothing: TRL would tell its makers about every training."""
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Not counted: it walks over all parameters at every step, and nothing reads it."""
+        return 0
+
+    def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
+        """The weighted loss of one batch in nats a token. StepError, naming its rows, where it is not finite."""
+        number, weights = inputs.pop("batch"), inputs.pop("weights")
+        outputs = model(**inputs, fused_lm_head=True)
+        loss = -(outputs.log_probs * weights[:, 1:]).sum()
+        if self.aux_loss_enabled:  # mixtures of experts: the load-balancing loss, as TRL adds it
+            loss = loss + self.router_aux_loss_coef * outputs.aux_loss
+        value = loss.item()
+        if not math.isfinite(value):
+            raise self._broken("loss", value, number)
+        self.consumed.add(number, value)
+        return (loss, outputs) if return_outputs else loss
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        norm = super()._clip_grad_norm(model)
+        # In float16 the scaler itself skips steps whose gradients overflow.
+        if not self.args.fp16 and not math.isfinite(norm):
+            raise self._broken("gradient norm", float(norm), self.consumed.batches[-1])
+        return norm
+
+    def _broken(self, what: str, value: float, batch: int) -> StepError:
+        rows = self.consumed.rows(batch)
+        return StepError(f"training step {batch + 1} of {len(self.consumed.plan)}: the {what} is {value}; rows of its batch: {', '.join(rows)}",
+                         hint="lower train.learning_rate or train.clip, and look at these rows with `rondo sql`")
+
+    def training_step(self, *args: Any, **more: Any) -> torch.Tensor:
+        """One optimizer step, shown as progress."""
+        loss = super().training_step(*args, **more)
+        self.progress.advance(1)
+        return loss
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The spec's schedule; transformers has no linear one that ends above zero."""
+        if self.lr_scheduler is None:
+            ratio = partial(learning_rate_ratio, total=num_training_steps, how=self.how)
+            self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, ratio)
+            self._created_lr_scheduler = True
+        return self.lr_scheduler
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(self.state_folder / PARTIAL)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """Writes a state beside the others and renames it; without TRL's model card."""
+        Trainer._save_checkpoint(self, model, trial)
+        name = f"checkpoint-{self.state.global_step}"
+        self.consumed.save(self.state_folder / PARTIAL / name)
+        publish(self.state_folder, name)

@@ -1,0 +1,46 @@
+"""A step context without a lake: parts by reference, a journal folder, silent progress."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engine.spec import Spec
+from engine.step import Ref, Silent
+from engine.tables import TABLES
+
+
+def spec_of(**parts: Any) -> Spec:
+    """A spec with the smallest settings that are allowed, and `parts` over them."""
+    base = {
+        "experiment": "e", "models": {"policy": "m"}, "prompts": {"train": "train.jsonl"}, "select": {"sql": "select/raft.sql"},
+        "train": [{"init": "previous", "reference": "none", "data": "round"}],
+    }
+    return Spec.model_validate(base | parts)
+
+
+@dataclass
+class FakeContext:
+    """What a step may touch, with `tables` as the lake."""
+
+    spec: Spec
+    folder: Path
+    round: int = 0
+    tables: dict[Ref, pa.Table] = field(default_factory=dict)
+    progress: Silent = field(default_factory=Silent)
+
+    @property
+    def spec_path(self) -> Path:
+        return self.folder / "spec.yaml"
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "journal"
+
+    def read(self, ref: Ref, columns: Any = None) -> pa.Table:
+        """The rows put at `ref`, or none."""
+        table = self.tables.get(ref, TABLES[ref.table].columns.empty_table())
+        return table.select(list(columns)) if columns else table

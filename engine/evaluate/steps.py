@@ -102,6 +102,6 @@ def _join_scores(ctx: Context, rows: list[dict[str, Any]]) -> None:
                 row["verdict"] = score["verdict"]
 
 
-def steps(spec: Spec) -> list[Step]:
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room."""
     return [EvaluationStep()]

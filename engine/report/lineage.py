@@ -35,14 +35,15 @@ def lineage(text: str, home: Home, limit: int = 10) -> Lineage:
     params = {"experiment": row["experiment"], "round": row["round"], "digest": row["digest"]}
     source = "from lake.lineage where experiment = $experiment and round = $round and digest = $digest"
     counts = session.table(f"select {SUMMARY} {source}", params).to_pylist()[0]
-    policies = session.table(f"select coalesce(policy, '(none)') as policy, source_round, origin, count(distinct row_id) as n {source} "
-                             "group by all order by source_round, origin, policy", params).to_pylist()
-    rows = session.table(f"select * exclude (experiment, round, digest) {source} order by position, row_id limit {limit:d}", params).to_pylist()
-    shown = {k: row[k] for k in ("digest", "experiment", "round", "role", "objective", "parents", "path", "rows_trained", "steps", "loss", "at")}
-    return Lineage(shown, also, counts | {"policies": policies}, rows)
+    policies = session.table(f"select written_by, source_round, origin, count(*) as rows {source} group by all order by all", params)
+    listed = f"select {COLUMNS} {source} order by first_position, row_id limit {limit:d}"
+    rows = session.table(listed, params).to_pylist()
+    return Lineage({name: row[name] for name in SHOWN}, also, counts | {"policies": policies.to_pylist()}, rows)
 
 
-SUMMARY = """count(*) as rows, count(distinct row_id) as distinct_rows, count(distinct prompt_id) as prompts,
+SHOWN = ("digest", "experiment", "round", "role", "objective", "parents", "path", "rows_trained", "steps", "loss", "at")
+COLUMNS = "row_id, times, origin, source_round, score, verdict, written_by, reason, prompt_id, generation_id, question, answer"
+SUMMARY = """coalesce(sum(times), 0)::BIGINT as rows, count(*) as distinct_rows, count(distinct prompt_id) as prompts,
     count(distinct generation_id) as generations, min(score) as lowest_score, max(score) as highest_score"""
 
 
@@ -62,7 +63,8 @@ def find(text: str, home: Home, lake: Lake) -> tuple[dict[str, Any], list[str]]:
         if len(digests) > 1:
             raise RondoError(f"{len(digests)} checkpoints start with {text!r}: {', '.join(digests[:5])}", hint="give more of the digest")
         if not own:
-            raise RondoError(f"no checkpoint starts with {text!r}", hint="`rondo sql 'select experiment, round, digest from lake.checkpoints'`")
+            raise RondoError(f"no checkpoint starts with {text!r}",
+                             hint="`rondo sql 'select experiment, round, digest from lake.checkpoints'`")
         chosen = min(own, key=lambda row: (row["at"], row["experiment"]))
     places = {f"{row['experiment']}/{key(row['round'])}" for row in rows if row["digest"] == chosen["digest"]}
     return chosen, sorted(places - {f"{chosen['experiment']}/{key(chosen['round'])}"})

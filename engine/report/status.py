@@ -18,8 +18,8 @@ from engine.report import known
 from engine.rounds import OPENING, State
 from engine.step import BASE
 
-COLUMNS = ("round", "prompts", "answers", "pass_rate", "kept", "test_score", "test_stderr", "gate_score", "decision", "policy_in",
-           "policy_out", "seconds")
+COLUMNS = ("round", "prompts", "answers", "pass_rate", "kept", "trained", "metric", "gate", "test", "test_stderr", "decision", "reason",
+           "policy_in", "policy_out", "seconds")
 
 
 @dataclass(frozen=True)
@@ -121,10 +121,10 @@ def every(home: Home) -> list[dict[str, Any]]:
     table = Session(Lake(home.lake), Window()).table("select * from lake.rounds order by experiment, round").to_pylist()
     for name in known.names(home):
         own = [row for row in table if row["experiment"] == name]
-        scores = [(row["test_score"], row["test_stderr"]) for row in own if row["test_score"] is not None]
+        scores = [(row["test"], row["test_stderr"]) for row in own if row["test"] is not None]
         row: dict[str, Any] = {
             "experiment": name, "state": "", "rounds": sum(1 for r in own if r["round"] != BASE and r["decision"]), "planned": None,
-            "base_score": scores[0][0] if scores else None, "test_score": scores[-1][0] if scores else None,
+            "base": scores[0][0] if scores else None, "test": scores[-1][0] if scores else None,
             "test_stderr": scores[-1][1] if scores else None, "seconds": sum(r["seconds"] or 0 for r in own), "note": "",
         }
         try:

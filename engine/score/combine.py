@@ -73,7 +73,7 @@ def combined(expression: str, wide: pa.Table) -> pa.Table:
     with _connect() as connection:
         connection.register("wide", wide)
         try:
-            found = connection.execute(f"select {ITEM}, value::DOUBLE as value from ({_query(expression)})").to_arrow_table()
+            found = connection.sql(f"select {ITEM}, value::DOUBLE as value from ({_query(expression)})").to_arrow_table()
             odd = connection.execute(f"select {ITEM} from ({_query(expression)}) where not isfinite(value::DOUBLE) limit 1").fetchone()
         except duckdb.Error as error:
             raise StepError(f"combine: {_first(error)}, in {expression!r}") from error

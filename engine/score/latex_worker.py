@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 from functools import lru_cache
+from typing import Any
 
 from math_verify import parse, verify
 
@@ -18,14 +19,14 @@ MARKED = re.compile(r"\$|\\boxed|\\\(|\\\[")
 
 
 @lru_cache(maxsize=4096)
-def gold(reference):
+def gold(reference: str) -> list[Any]:
     """The parsed reference; empty where it is no mathematics (a plain word would pass as a product of its letters)."""
     if WORDS.fullmatch(reference):
         return []
     return parse(reference if MARKED.search(reference) else f"\\boxed{{{reference}}}", parsing_timeout=None)
 
 
-def compare(reference, response):
+def compare(reference: str, response: str) -> tuple[str, str | None]:
     """(verdict, detail) of one answer."""
     wanted = gold(reference)
     if not wanted:
@@ -38,7 +39,7 @@ def compare(reference, response):
     return "wrong", f"found {found[-1]}, expected {reference}"
 
 
-def main():
+def main() -> None:
     """Says that it is ready after a first comparison, then serves until its input ends."""
     seconds = int(sys.argv[1])
     replies, sys.stdout = sys.stdout, sys.stderr  # what a library prints must not look like a reply

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def create(name: str, folder: Path, **options: Any) -> list[Path]:
     """
     if name not in names():
         raise SpecError(f"no starter {name!r}", hint=nearest(name, list(names())))
-    makers = {"quickstart": (_quickstart, ["seed"]), "gsm8k": (_gsm8k, ["train", "test"])}
+    makers: dict[str, tuple[Callable[..., dict[str, str]], list[str]]] = {
+        "quickstart": (_quickstart, ["seed"]),
+        "gsm8k": (_gsm8k, ["train", "test"]),
+    }
     maker, known = makers[name]
     unknown = next((option for option in options if option not in known), None)
     if unknown is not None:

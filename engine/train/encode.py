@@ -63,8 +63,10 @@ class Encoder:
         if long:
             worst = max(long, key=lambda example: len(example.ids))
             raise StepError(
-                f"row {long[0].row_id} has {len(long[0].ids)} tokens, allowed are {self.limit} ({len(long)} of {len(examples)} rows are too long, "
-                f"the longest has {len(worst.ids)})", hint="raise train.max_length (at most the model's positions), or leave such rows out in the selection")
+                f"row {long[0].row_id} has {len(long[0].ids)} tokens, allowed are {self.limit} "
+                f"({len(long)} of {len(examples)} rows are too long, the longest has {len(worst.ids)})",
+                hint="raise train.max_length (at most the model's positions), or leave such rows out in the selection",
+            )
         return examples
 
     def _tokens(self, pieces: list[_Piece]) -> Iterator[list[int]]:
@@ -89,7 +91,8 @@ class Encoder:
             weights += own
         last = max((i for i, weight in enumerate(weights) if weight), default=0)  # what follows the last target teaches nothing
         if not last:  # the first token follows nothing, so it is never a target
-            raise StepError(f"row {row_id} has no token that trains", hint="put a prompt before the answer, or leave the row out in the selection")
+            raise StepError(f"row {row_id} has no token that trains",
+                            hint="put a prompt before the answer, or leave the row out in the selection")
         return Example(row_id, np.array(ids[: last + 1], dtype=np.int64), np.array(weights[: last + 1]))
 
     def _weights(self, row: dict[str, Any]) -> list[float]:
@@ -103,7 +106,8 @@ class Encoder:
             weights = [1.0 if i in chosen else 0.0 for i in range(len(messages))]
         for weight in (row["weight"], *weights):
             if weight is None or not 0 <= weight < float("inf"):
-                raise StepError(f"{name}: expected weights that are finite and not negative, found {weight}", hint="correct it in the selection")
+                raise StepError(f"{name}: expected weights that are finite and not negative, found {weight}",
+                                hint="correct it in the selection")
         weights = [weight * row["weight"] for weight in weights]
         if not any(weight and message["content"] for weight, message in zip(weights, messages, strict=True)):
             roles = ", ".join(message["role"] for message in messages)

@@ -51,11 +51,14 @@ def _train(job: Job) -> Trained:
     found = newest(job.state)
     if found:
         consumed.restore(found)
+    use_cache = getattr(model.config, "use_cache", None)
     job.progress.begin(job.label, len(batches), done=len(consumed.batches), unit="steps")
     trainer = _trainer(job, model, tokenizer, examples, consumed)
     trainer.train(resume_from_checkpoint=str(found) if found else None)
     job.progress.end()
     consumed.check()
+    if use_cache is not None:  # switched off while training; generation wants it as it was
+        trainer.model.config.use_cache = use_cache
     _save(job, trainer.model, tokenizer)
     return Trained(
         folder=job.out,

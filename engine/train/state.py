@@ -51,15 +51,20 @@ class Consumed:
         facts = json.loads((folder / CONSUMED).read_text(encoding="utf-8"))
         self.batches, self.loss_sum = list(range(facts["steps"])), facts["loss_sum"]
         if facts["steps"] > len(self.plan) or digest(self.order()) != facts["digest"]:
-            raise StepError(f"the trainer state had consumed {facts['rows']} rows in {facts['steps']} steps, which is not how this training begins",
-                            where=str(folder), hint="remove this folder and run again")
+            raise StepError(
+                f"the trainer state had consumed {facts['rows']} rows in {facts['steps']} steps, which is not how this training begins",
+                where=str(folder), hint="remove this folder and run again",
+            )
 
     def check(self) -> None:
         """StepError unless every batch of the plan was trained on once, in order."""
         if self.batches != list(range(len(self.plan))):
             expected, found = sum(map(len, self.plan)), len(self.order())
-            raise StepError(f"expected {len(self.plan)} steps over {expected} rows in the planned order, found {len(self.batches)} steps over {found} rows",
-                            hint="remove the journal folder of this step and run again")
+            raise StepError(
+                f"expected {len(self.plan)} steps over {expected} rows in the planned order, "
+                f"found {len(self.batches)} steps over {found} rows",
+                hint="remove the journal folder of this step and run again",
+            )
 
 
 def newest(folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ Loaded only when a training runs: importing TRL takes seconds.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Sequence
 from functools import partial
@@ -13,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from peft import PeftModel
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from trl import SFTTrainer
 
@@ -24,10 +26,14 @@ from engine.train.settings import learning_rate_ratio
 from engine.train.state import PARTIAL, Consumed, publish
 
 IGNORED = -100  # TRL's label of a token that is no target
+SMALL = 1 << 26  # logits: 256 MiB in float32
 
 
 class Collator:
-    """Makes the tensors of one planned batch: ids, mask and labels (rows, tokens), and weights that sum to 1 over its targets."""
+    """Makes the tensors of one planned batch: ids, mask and labels (rows, tokens), and weights that sum to 1 over its targets.
+
+    `first` is the first column that has a target.
+    """
 
     def __init__(self, examples: Sequence[Example], plan: list[list[int]], pad: int) -> None:
         self.examples, self.plan, self.pad = examples, plan, pad
@@ -48,6 +54,7 @@ class Collator:
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask),
             "labels": torch.from_numpy(labels),
+            "first": int((weights > 0).argmax(axis=1).min()),
             "weights": torch.from_numpy((weights / weights.sum()).astype(np.float32)),
         }
 
@@ -63,6 +70,9 @@ class WeightedTrainer(SFTTrainer):
         self.how, self.consumed, self.progress, self.state_folder = how, consumed, progress, state
         for noisy in (PrinterCallback, ProgressCallback):
             self.remove_callback(noisy)
+        base = self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+        self.vocabulary = base.get_output_embeddings().weight.shape[0]
+        self._keeps_logits = "logits_to_keep" in inspect.signature(type(base).forward).parameters
 
     def _send_telemetry(self) -> None:
         """Sends nothing: TRL would tell its makers about every training."""
@@ -73,16 +83,32 @@ class WeightedTrainer(SFTTrainer):
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The weighted loss of one batch in nats a token. StepError, naming its rows, where it is not finite."""
-        number, weights = inputs.pop("batch"), inputs.pop("weights")
-        outputs = model(**inputs, fused_lm_head=True)
-        loss = -(outputs.log_probs * weights[:, 1:]).sum()
-        if self.aux_loss_enabled:  # mixtures of experts: the load-balancing loss, as TRL adds it
-            loss = loss + self.router_aux_loss_coef * outputs.aux_loss
+        number, weights, first = inputs.pop("batch"), inputs.pop("weights"), inputs.pop("first")
+        if self._small(weights):
+            loss, outputs = self._plain_loss(model, inputs, weights, first)
+        else:
+            outputs = model(**inputs, use_cache=False, fused_lm_head=True)
+            loss = -(outputs.log_probs * weights[:, 1:]).sum()
+            if self.aux_loss_enabled:  # mixtures of experts: the load-balancing loss, as TRL adds it
+                loss = loss + self.router_aux_loss_coef * outputs.aux_loss
         value = loss.item()
         if not math.isfinite(value):
             raise self._broken("loss", value, number)
         self.consumed.add(number, value)
         return (loss, outputs) if return_outputs else loss
+
+    def _small(self, weights: torch.Tensor) -> bool:
+        """Whether all logits of the batch fit easily, on a CPU, where TRL's head in tiles takes three times as long."""
+        fits = weights.numel() * self.vocabulary <= SMALL
+        return fits and weights.device.type == "cpu" and not self.aux_loss_enabled and self._keeps_logits
+
+    def _plain_loss(self, model: Any, inputs: dict[str, Any], weights: torch.Tensor, first: int) -> tuple[torch.Tensor, Any]:
+        """The same loss from the model's own logits, from position `first` - 1 on: before it no row of the batch has a target."""
+        labels, own = inputs.pop("labels")[:, first:].flatten(), weights[:, first:].flatten()
+        kept = torch.arange(first - 1, weights.shape[1] - 1)
+        outputs = model(**inputs, use_cache=False, logits_to_keep=kept)
+        nll = torch.nn.functional.cross_entropy(outputs.logits.flatten(0, 1).float(), labels, reduction="none", ignore_index=IGNORED)
+        return (nll * own).sum(), outputs
 
     def _clip_grad_norm(self, model: Any) -> Any:
         norm = super()._clip_grad_norm(model)
@@ -93,8 +119,10 @@ class WeightedTrainer(SFTTrainer):
 
     def _broken(self, what: str, value: float, batch: int) -> StepError:
         rows = self.consumed.rows(batch)
-        return StepError(f"training step {batch + 1} of {len(self.consumed.plan)}: the {what} is {value}; rows of its batch: {', '.join(rows)}",
-                         hint="lower train.learning_rate or train.clip, and look at these rows with `rondo sql`")
+        return StepError(
+            f"training step {batch + 1} of {len(self.consumed.plan)}: the {what} is {value}; rows of its batch: {', '.join(rows)}",
+            hint="lower train.learning_rate or train.clip, and look at these rows with `rondo sql`",
+        )
 
     def training_step(self, *args: Any, **more: Any) -> torch.Tensor:
         """One optimizer step, shown as progress."""
@@ -104,7 +132,7 @@ class WeightedTrainer(SFTTrainer):
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         """The spec's schedule; transformers has no linear one that ends above zero."""
-        if self.lr_scheduler is None:
+        if getattr(self, "lr_scheduler", None) is None:
             ratio = partial(learning_rate_ratio, total=num_training_steps, how=self.how)
             self.lr_scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer or self.optimizer, ratio)
             self._created_lr_scheduler = True

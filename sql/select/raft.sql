@@ -3,7 +3,7 @@
 --   $min_score = 1.0  an answer below it is never kept
 -- Source: Dong et al., "RAFT: Reward rAnked FineTuning", arXiv 2304.06767, collection strategy `local`.
 -- Only narrow columns are ranked. A window was measured against max_by with n (does not spill) and sorted lists
--- (twice the time): see benchmarks/select.py.
+-- (twice the time): see benchmarks/selection.py.
 SELECT
     prompt_id,
     generation_id,

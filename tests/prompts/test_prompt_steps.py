@@ -118,8 +118,8 @@ def test_settings_are_what_the_rows_depend_on(tmp_path):
 def base_context(folder, rows, **more):
     write(folder, "base.jsonl", rows)
     write(folder, "train.jsonl", questions(3, start=50))
-    spec = spec_of(models={}, base={"data": "base.jsonl", "response": "solution"},
-                   prompts={"train": "train.jsonl", "fields": {"template": "{question}", "system": "Be brief.", "reference": "answer"}} | more)
+    prompts = {"train": "train.jsonl", "fields": FIELDS | {"system": "Be brief."}}
+    spec = spec_of(models={}, base={"data": "base.jsonl", "response": "solution"}, prompts=prompts | more)
     return FakeContext(spec, folder, BASE)
 
 

@@ -1,0 +1,173 @@
+"""Commands of the loop: plan, run, status, promote, rollback, fork."""
+
+from __future__ import annotations
+
+import getpass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from engine.commands import HomeOption, JsonOption, Reason, emit, home_of, out, say
+
+if TYPE_CHECKING:
+    from engine.experiment import Experiment
+    from engine.promotion import Decision
+    from engine.run import Done
+
+Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name in the home, or path of a YAML.")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings that replace those of the YAML.")]
+From = Annotated[str | None, typer.Option("--from", metavar="ROUND", help="Reopen this round (base, 0, 1, ...) and all later ones.")]
+Until = Annotated[str | None, typer.Option("--until", metavar="ROUND", help="Last round to look at.")]
+
+
+def plan(experiment: Name, overrides: Overrides = None, first: From = None, until: Until = None, home: HomeOption = None,
+         json: JsonOption = False) -> None:
+    """Show what `run` would do, and why.
+
+    Each step with its reason, its rows, and how long it will take by the rates of the past.
+    """
+    from engine.experiment import parse_round
+    from engine.report import known, text
+    from engine.report.plan import plan as make
+
+    found = known.load(experiment, home_of(home), overrides or [])
+    lines = make(found, *(None if one is None else parse_round(one) for one in (first, until)))
+    emit([line.as_json() for line in lines]) if json else text.plan(out(), found.name, lines)
+
+
+def run(experiment: Name, overrides: Overrides = None, first: From = None, until: Until = None, home: HomeOption = None,
+        json: JsonOption = False) -> None:
+    """Run an experiment, or go on with it.
+
+    To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
+    """
+    from engine.errors import RondoError, Stopped
+    from engine.experiment import parse_round
+    from engine.report import known
+
+    start, last = (None if one is None else parse_round(one) for one in (first, until))
+    found = known.load(experiment, home_of(home), overrides or [])
+    for option, round_ in (("--from", start), ("--until", last)):
+        if round_ is not None and round_ >= found.spec.rounds:
+            raise RondoError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
+    stopped, done = None, list["Done"]()
+    try:
+        done = _drive(found, start, last)
+    except Stopped as error:
+        stopped = error
+    except KeyboardInterrupt:
+        _tell_dagster(found)
+        say(f"\ninterrupted; `rondo run {experiment}` goes on where it was")
+        raise typer.Exit(130) from None
+    _tell_dagster(found)
+    _after(found, done, stopped, json)
+    if stopped is not None:
+        raise stopped
+
+
+def _drive(found: Experiment, start: int | None, last: int | None) -> list[Done]:
+    from engine.check import check
+    from engine.progress import Terminal
+
+    state = found.state()
+    if start is not None or (state.stopped() is None and state.next_round() is not None):
+        check(found.spec, found.path)
+    return found.run(start, last, Terminal())
+
+
+def _tell_dagster(found: Experiment) -> None:
+    """Reports the rounds to the home's Dagster instance, where `rondo ui` has made one."""
+    if (found.home.dagster / "dagster.yaml").is_file():
+        from assets.reconcile import reconcile
+
+        reconcile(found)
+
+
+def _after(found: Experiment, done: list[Done], stopped: Exception | None, json: bool) -> None:
+    from engine.experiment import key
+    from engine.report import text
+    from engine.report.status import status as look
+
+    report = look(found)
+    if json:
+        steps = [{"round": key(one.round), "step": one.step, "state": one.state} for one in done]
+        emit(report.as_json() | {"steps": steps, "stopped": None if stopped is None else str(stopped)})
+        return
+    ran = sum(one.state in ("done", "reused") for one in done)
+    text.status(out(), report, short=True)
+    say(f"{ran} steps ran" if ran else "nothing to do: every round is as the ledger has it" if stopped is None else "")
+    text.commands(out(), found, report)
+
+
+def status(experiment: Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", help="One experiment; none: all of the home.")] = None,
+           home: HomeOption = None, json: JsonOption = False) -> None:
+    """Show a row a round, or all experiments.
+
+    Prompts, pass rate, kept, scores, decision, policy in and out, drift, state, time, and what to do next.
+    """
+    from engine.report import known, text
+    from engine.report import status as reports
+
+    place = home_of(home)
+    if experiment is None:
+        rows = reports.every(place)
+        emit(rows) if json else text.experiments(out(), place, rows)
+        return
+    report = reports.status(known.load(experiment, place, recorded=True))
+    emit(report.as_json()) if json else text.status(out(), report)
+
+
+def promote(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The round whose checkpoint becomes the policy.")],
+            reason: Reason, force: Annotated[bool, typer.Option("--force", help="Take it although the gate held it.")] = False,
+            home: HomeOption = None, json: JsonOption = False) -> None:
+    """Override the gate: make a checkpoint the policy.
+
+    It counts from the next unopened round on.
+    """
+    from engine.errors import SpecError
+    from engine.report import known
+
+    name, round_ = known.need(checkpoint)
+    if not force:
+        raise SpecError("the gate promotes by itself; a person who overrides it says so", where="command line", hint="add --force")
+    _decided(name, known.load(name, home_of(home)).promote(round_, reason, getpass.getuser()), json)
+
+
+def rollback(experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT[@ROUND]", help="Whose checkpoint; none: the one before.")],
+             reason: Reason, home: HomeOption = None, json: JsonOption = False) -> None:
+    """Make an earlier checkpoint the policy again.
+
+    It counts from the next unopened round on; round numbers never repeat.
+    """
+    from engine.report import known
+
+    name, round_ = known.split(experiment)
+    _decided(name, known.load(name, home_of(home)).rollback(round_, reason, getpass.getuser()), json)
+
+
+def _decided(name: str, decision: Decision, json: bool) -> None:
+    from engine.experiment import key
+
+    if json:
+        emit({"experiment": name, "round": key(decision.round)} | decision.row())
+        return
+    say(f"{name}: {decision.decision}: {decision.digest} is the policy from round {key(decision.effective_round)} on ({decision.reason})")
+    say(f"next: rondo run {name}")
+
+
+def fork(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The last round to take along.")],
+         name: Annotated[str, typer.Argument(help="Name of the new experiment.")],
+         home: HomeOption = None, json: JsonOption = False) -> None:
+    """Copy rounds under a new name, to go another way.
+
+    The new YAML extends the old one: change it, then run it.
+    """
+    from engine.report import known
+
+    old, round_ = known.need(checkpoint)
+    forked = known.load(old, home_of(home)).fork(round_, name)
+    if json:
+        emit({"experiment": name, "path": forked.path, "from": checkpoint})
+        return
+    say(f"{name}: a copy of {old} up to round {checkpoint[len(old) + 1:]}")
+    say(f"next: change {forked.path}, then rondo run {name}")

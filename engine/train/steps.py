@@ -1,0 +1,165 @@
+"""The steps that train: `checkpoint` for the policy (also the base), `checkpoint_<role>` for every other model of a round."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from engine import models
+from engine.errors import StepError
+from engine.ids import canonical
+from engine.spec import Base, Spec, Train
+from engine.step import BASE, POLICY, Context, Output, Ref, Step
+from engine.tables import TABLES
+from engine.train import Job, Trained, checkpoint, objective
+
+IMPORTED = "imported"
+
+
+@dataclass
+class _Made:
+    """A model on disk, and what its checkpoints row says of it."""
+
+    digest: str
+    folder: Path
+    parents: list[str]
+    objective: str
+    trained: Trained | None = None
+
+
+class CheckpointStep(Step):
+    """Trains the model of one role on the rows selected for it; at the base the policy is trained from nothing or imported."""
+
+    table, on_device, revision = "checkpoints", True, 1
+
+    def __init__(self, role: str) -> None:
+        self.role = self.part = role
+        self.name = "checkpoint" if role == POLICY else f"checkpoint_{role}"
+
+    def active(self, spec: Spec, round_: int) -> bool:
+        """The base has a policy and no other role."""
+        return self.role == POLICY if round_ == BASE else any(train.role == self.role for train in spec.train)
+
+    def writes(self) -> list[tuple[str, str]]:
+        return [("checkpoints", self.role), ("trained_rows", self.role)]
+
+    def reads(self, spec: Spec, round_: int) -> list[Ref]:
+        if round_ == BASE:
+            return [Ref("selected", self.role)] if spec.base else []
+        train = self._train(spec, round_)
+        refs = [Ref(objective(train).reads, self.role)]
+        if "previous" in (train.init, train.reference):
+            refs.append(Ref("policy"))
+        if "base" in (train.init, train.reference):
+            refs.append(Ref("checkpoints", POLICY, "base"))
+        return refs
+
+    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
+        if round_ == BASE and not spec.base:
+            return {"imported": _named(str(spec.models.policy), spec_path)}
+        train = self._train(spec, round_)
+        found = objective(train)
+        params = found.Params.model_validate(train.params).model_dump(mode="json")
+        settings = {
+            "train": train.model_dump(mode="json", exclude={"save_every"}) | {"params": params},
+            "objective_revision": found.revision,
+            "seed": spec.seed,
+            "round": round_,
+            "chat": spec.generate.chat,
+        }
+        return settings | ({"model": spec.base.model.model_dump(mode="json")} if round_ == BASE and spec.base else {})
+
+    def run(self, ctx: Context) -> Output:
+        if ctx.round == BASE and not ctx.spec.base:
+            folder = models.resolve(str(ctx.spec.models.policy), ctx.spec_path)
+            return self._output(ctx, _Made(models.digest(folder), folder, [], IMPORTED), 0)
+        train = self._train(ctx.spec, ctx.round)
+        rows = ctx.read(Ref(objective(train).reads, self.role))
+        if not rows.num_rows:
+            source = "demonstrations" if ctx.round == BASE else "selected"
+            raise StepError(f"{self.name} of round {ctx.round}: no row to train on for role {self.role}",
+                            hint=f"look at the step `{source}`: is its score threshold too high for this policy?")
+        job = self._job(ctx, train, rows)
+        trained = objective(train).train(job)
+        if trained.rows_expected != trained.rows_trained:
+            raise StepError(
+                f"{self.name} of round {ctx.round}: expected {trained.rows_expected} rows to train, found {trained.rows_trained}",
+                where=str(ctx.journal), hint="remove this journal folder and run again",
+            )
+        parents = [] if ctx.round == BASE else [ctx.model("policy" if train.init == "previous" else "base").digest]
+        card = self._card(ctx, trained, train, parents)
+        digest, folder = checkpoint.publish(ctx.home, trained.folder, card)
+        return self._output(ctx, _Made(digest, folder, parents, train.objective, trained), rows.num_rows)
+
+    def _train(self, spec: Spec, round_: int) -> Train:
+        """How this role trains in this round; the base's pre-training is supervised and starts from nothing."""
+        if round_ == BASE and spec.base:
+            return Train(role=self.role, objective="sft", init="base", reference="none", data="round", **spec.base.train.model_dump())
+        return next(train for train in spec.train if train.role == self.role)
+
+    def _job(self, ctx: Context, train: Train, rows: pa.Table) -> Job:
+        start = _tiny(ctx, ctx.spec.base, rows) if ctx.round == BASE and ctx.spec.base else None
+        reference = None if train.reference == "none" else ctx.model("policy" if train.reference == "previous" else "base").path
+        return Job(
+            model=start or ctx.model("policy" if train.init == "previous" else "base").path, rows=rows, settings=train, device=ctx.device,
+            seed=ctx.spec.seed, round=ctx.round, out=checkpoint.staging(ctx.home, ctx.fingerprint), state=ctx.journal / "trainer",
+            progress=ctx.progress, label=self.name, reference=reference, chat=ctx.spec.generate.chat,
+            trust_remote_code=ctx.spec.models.trust_remote_code,
+        )
+
+    def _card(self, ctx: Context, trained: Trained, train: Train, parents: list[str]) -> dict[str, Any]:
+        return {
+            "role": self.role, "round": ctx.round, "parents": parents, "objective": train.objective,
+            "settings": self.settings(ctx.spec, ctx.round, ctx.spec_path), "seed": ctx.spec.seed, "inputs": ctx.inputs(),
+            "packages": checkpoint.packages(), "rows_expected": trained.rows_expected, "rows_trained": trained.rows_trained,
+            "tokens": trained.tokens, "steps": trained.steps, "loss": trained.loss, "seconds": trained.seconds,
+            "device": asdict(ctx.device), "attempt": ctx.attempt, "at": datetime.now(UTC).isoformat(),
+        }
+
+    def _output(self, ctx: Context, made: _Made, rows_in: int) -> Output:
+        trained = made.trained
+        row = {
+            "digest": made.digest, "parents": made.parents, "role": self.role, "path": checkpoint.name(ctx.home, made.folder),
+            "objective": made.objective, "rows_expected": trained.rows_expected if trained else 0,
+            "rows_trained": trained.rows_trained if trained else 0, "tokens": trained.tokens if trained else 0,
+            "steps": trained.steps if trained else 0, "loss": trained.loss if trained else None,
+            "seconds": trained.seconds if trained else 0.0, "inputs": json.dumps(ctx.inputs()),
+            "settings": canonical(self.settings(ctx.spec, ctx.round, ctx.spec_path)), "packages": canonical(checkpoint.packages()),
+            "attempt": ctx.attempt, "at": datetime.now(UTC),
+        }
+        order = trained.row_ids if trained else []
+        consumed = {"digest": [made.digest] * len(order), "position": list(range(len(order))), "row_id": order}
+        tables = {
+            ("checkpoints", self.role): pa.Table.from_pylist([row], schema=TABLES["checkpoints"].columns),
+            ("trained_rows", self.role): pa.table(consumed, schema=TABLES["trained_rows"].columns),
+        }
+        detail = {"digest": made.digest, **({"loss": round(trained.loss, 4), "steps": trained.steps, **trained.detail} if trained else {})}
+        return Output(tables, rows_in, detail)
+
+
+def _tiny(ctx: Context, base: Base, rows: pa.Table) -> Path:
+    """The untrained model of the base, made anew in the journal (the same every time)."""
+    from engine.train import tiny
+    from engine.train.quiet import quiet
+
+    folder = ctx.journal / "untrained"
+    texts = [message["content"] for row in rows["messages"].to_pylist() for message in row]
+    with quiet():
+        tiny.build(texts, base.model, seed=ctx.spec.seed, folder=folder)
+    return folder
+
+
+def _named(policy: str, spec_path: Path) -> str:
+    """A model folder's digest, or the hub id as it stands: a plan must not reach for the network."""
+    folder = (spec_path.parent / Path(policy).expanduser()).absolute()
+    return models.digest(folder) if folder.is_dir() else policy
+
+
+def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
+    """The steps of this room: the policy's first, then one a role."""
+    return [CheckpointStep(role) for role in dict.fromkeys([POLICY, *(train.role for train in spec.train)])]

@@ -1,0 +1,109 @@
+"""The math verifier on real solutions, on every way to write a number, and on comparisons that would hang."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from engine.score import make
+from engine.spec import Scorer
+
+GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k_test.jsonl"
+
+
+@pytest.fixture(scope="module")
+def verifier():
+    made = make(Scorer(verifier="math"))
+    yield made
+    made.close()
+
+
+@pytest.mark.skipif(not GSM8K.is_file(), reason="needs ../shared/data/gsm8k_test.jsonl")
+def test_every_gold_answer_is_right_and_every_one_off_is_wrong(verifier):
+    for line in GSM8K.read_text().splitlines():
+        solution = json.loads(line)["answer"]
+        head, reference = solution.split("####")
+        reference = reference.strip()
+        assert verifier.verify(solution, reference, None) == (1.0, "right", None), solution
+        off = str(int(reference.replace(",", "")) + 1)
+        assert verifier.verify(f"{head}#### {off}", reference, None).verdict == "wrong", solution
+    assert verifier._comparer._child is None, "plain numbers must not need math-verify"
+
+
+@pytest.mark.parametrize(
+    ("response", "reference"),
+    [
+        (" 18+5=23. 23-6=17. Answer: 17", "17"),
+        ("#### 1,234", "1234"),
+        ("so #### 70000 or", "70,000"),
+        ("The answer is $1,234.50.", "1234.5"),
+        ("the answer is **42** apples", "42"),
+        ("The answer is 5 out of 10.", "5"),
+        ("answer is 3. Because 4 > 2", "3"),
+        ("I had 3 and then 5", "5"),
+        ("it is -5", "-5"),
+        ("Answer: −5", "-5"),
+        ("5-3=2", "2"),
+        (r"\boxed{\frac{1}{2}}", "0.5"),
+        ("it is 3/4.", "0.75"),
+        ("answer is 0.333333", "1/3"),
+        ("answer is 20%", "20"),
+        ("answer is 20%", "0.2"),
+        ("answer is 5kg", "5"),
+        (r"\boxed{3} no, \boxed{4}", "4"),
+        (r"The final answer is: $\boxed{-7}$", "-7"),
+        ("Answer:\n42", "42"),
+    ],
+)
+def test_right_plain_numbers(verifier, response, reference):
+    assert verifier.verify(response, reference, None) == (1.0, "right", None)
+
+
+@pytest.mark.parametrize(
+    ("response", "reference", "verdict"),
+    [
+        ("Answer: 51", "52", "wrong"),
+        ("The answer is 5, not 6", "6", "wrong"),
+        ("answer is 0.33", "1/3", "wrong"),
+        ("answer is 20%", "2", "wrong"),
+        ("#### 18.5", "18", "wrong"),
+        ("12345678", "12345679", "wrong"),
+        ("no number here", "3", "unparseable"),
+        ("", "3", "unparseable"),
+        ("5", "", "error"),
+    ],
+)
+def test_what_is_not_right(verifier, response, reference, verdict):
+    value, found, detail = verifier.verify(response, reference, None)
+    assert (value, found) == (0.0, verdict) and detail
+
+
+@pytest.mark.parametrize(
+    ("response", "reference", "verdict"),
+    [
+        (r"The answer is 2\sqrt{3}.", r"2\sqrt{3}", "right"),
+        (r"so \boxed{x^2+1}", "1+x^2", "right"),
+        (r"\boxed{(1, 2)}", "(1,2)", "right"),
+        ("answer is 3x+2", "3", "wrong"),
+        ("answer is 2^3", "8", "right"),
+        ("Answer: $x=5$", "5", "right"),
+        (r"\boxed{\sqrt{2}}", r"\sqrt{3}", "wrong"),
+        ("Pairs", "Paris", "error"),
+    ],
+)
+def test_what_math_verify_decides(verifier, response, reference, verdict):
+    assert verifier.verify(response, reference, None).verdict == verdict
+
+
+def test_a_comparison_that_hangs_is_killed_and_the_next_one_works():
+    verifier = make(Scorer(verifier="math", params={"timeout": 0.5}))
+    try:
+        found = verifier.verify(r"\boxed{9^{9^{9^{9}}}}", "3", None)
+        assert (found.value, found.verdict) == (0.0, "timeout")
+        assert verifier._comparer._child is None
+        verifier._comparer.timeout = 60
+        assert verifier.verify(r"\boxed{\sqrt{4}}", "2", None).verdict == "right"
+        child = verifier._comparer._child
+    finally:
+        verifier.close()
+    assert child.poll() is not None

@@ -56,10 +56,10 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
     except Stopped as error:
         stopped = error
     except KeyboardInterrupt:
-        _tell_dagster(found)
         say(f"\ninterrupted; `rondo run {experiment}` goes on where it was")
         raise typer.Exit(130) from None
-    _tell_dagster(found)
+    finally:
+        _tell_dagster(found)
     _after(found, done, stopped, json)
     if stopped is not None:
         raise stopped

@@ -32,7 +32,7 @@ def init(
     for path in paths:
         say(f"  {path.relative_to(place.experiments)}")
     say("next:")
-    for path in specs:
+    for path in sorted(specs, key=lambda path: (path.stem != name, path.stem)):
         say(f"  rondo run {path.stem}")
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.errors import StepError
 from engine.lake import only
-from engine.promotion import Decision, next_sequence
+from engine.promotion import Decision
 from engine.promotion.gate import Metrics, judge
 from engine.spec import Spec
 from engine.step import BASE, Context, Output, Ref, Step
@@ -54,13 +54,17 @@ class PromotionStep(Step):
             passed, reason = True, "the base"
         else:
             passed, reason = judge(ctx.spec.gate.require, self._metrics(ctx, ctx.round), self._others(ctx))
-        decisions = ctx.decisions()
         decision = Decision(
             ctx.round, "policy", "promoted" if passed else "held", candidate.digest, ctx.round + 1, reason, "gate", ctx.opening,
-            next_sequence(decisions), datetime.now(UTC),
+            self._sequence(ctx), datetime.now(UTC),
         )
         rows = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
         return Output({("promotions", "policy"): rows}, 1, {"decision": decision.decision, "reason": reason})
+
+    def _sequence(self, ctx: Context) -> int:
+        """After every row of this round and of those before, superseded ones included: a reopened round decides once more."""
+        past = [ctx.read(Ref("promotions", "policy", when), ["sequence"])["sequence"].to_pylist() for when in ("round", "history")]
+        return max([-1, *past[0], *past[1]]) + 1
 
     def _metrics(self, ctx: Context, round_: int) -> Metrics:
         ref = Ref("evaluations", "policy", "round" if round_ == ctx.round else "history")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from statistics import fmean
 from typing import Any
 
 from engine import specfile
@@ -32,35 +33,47 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Rates:
-    """What steps cost so far: seconds a row and rows out, in this experiment, else anywhere in the lake."""
+class Rate:
+    """What a step cost on average: rows out and seconds a run."""
 
-    own: Mapping[str, tuple[float, float]]
-    all: Mapping[str, tuple[float, float]]
+    rows: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rates by (experiment or '' for the whole lake, step, whether in the base round)."""
+
+    known: Mapping[tuple[str, str, bool], Rate]
+    experiment: str
 
     @classmethod
     def of(cls, experiment: Experiment) -> Rates:
-        """From the ledger; copied steps and empty ones say nothing of cost."""
-        columns = ["step", "rows_out", "seconds", "state"]
-        rows = [r for r in experiment.lake.read("steps", columns=columns).to_pylist() if r["state"] == "done" and r["rows_out"]]
-        return cls(_rates([r for r in rows if r["experiment"] == experiment.name]), _rates(rows))
+        """From the ledger; copied steps say nothing of cost."""
+        runs: dict[tuple[str, str, bool], list[dict[str, Any]]] = {}
+        for row in experiment.lake.read("steps", columns=["step", "rows_out", "seconds", "state"]).to_pylist():
+            if row["state"] == "done":
+                for owner in {"", row["experiment"]}:
+                    runs.setdefault((owner, row["step"], row["round"] == BASE), []).append(row)
+        known = {place: Rate(fmean(r["rows_out"] for r in rows), fmean(r["seconds"] for r in rows)) for place, rows in runs.items()}
+        return cls(known, experiment.name)
 
-    def seconds(self, step: str, rows: int | None) -> float | None:
-        """Estimated seconds of a step; None where it never ran."""
-        rate, usual = self.own.get(step) or self.all.get(step) or (None, None)
-        return None if rate is None or usual is None else rate * (usual if rows is None else rows)
+    def get(self, step: str, base: bool) -> Rate | None:
+        """The nearest experience: this experiment before others, the same kind of round before the other."""
+        places = ((owner, step, kind) for owner in (self.experiment, "") for kind in (base, not base))
+        return next((self.known[place] for place in places if place in self.known), None)
 
-    def rows(self, step: str) -> int | None:
+    def seconds(self, step: str, base: bool, rows: int | None) -> float | None:
+        """Estimated seconds of a step, by its rows where they are known; None where it never ran."""
+        rate = self.get(step, base)
+        if rate is None:
+            return None
+        return rate.seconds * (rows / rate.rows if rows is not None and rate.rows else 1.0)
+
+    def rows(self, step: str, base: bool) -> int | None:
         """Rows that the step usually gave in this experiment."""
-        return round(self.own[step][1]) if step in self.own else None
-
-
-def _rates(rows: list[dict[str, Any]]) -> dict[str, tuple[float, float]]:
-    found: dict[str, tuple[int, int, float]] = {}
-    for row in rows:
-        times, count, spent = found.get(row["step"], (0, 0, 0.0))
-        found[row["step"]] = (times + 1, count + row["rows_out"], spent + row["seconds"])
-    return {step: (spent / count, count / times) for step, (times, count, spent) in found.items()}
+        rate = self.known.get((self.experiment, step, base))
+        return None if rate is None else round(rate.rows)
 
 
 def plan(experiment: Experiment, first: int | None = None, until: int | None = None) -> list[Line]:
@@ -94,8 +107,9 @@ def _round(state: State, round_: int, before: int | None, rates: Rates, ledger: 
             lines.append(Line(round_, verdict.step, "done", ""))
             continue
         rows = expected(spec, verdict.step, state.entries)
-        rows = rates.rows(verdict.step) if rows is None else rows
-        line = Line(round_, verdict.step, verdict.state, verdict.why, rows, rates.seconds(verdict.step, rows))
+        base = round_ == BASE
+        rows = rates.rows(verdict.step, base) if rows is None else rows
+        line = Line(round_, verdict.step, verdict.state, verdict.why, rows, rates.seconds(verdict.step, base, rows))
         found = None
         if verdict.fingerprint and verdict.step not in ("policy", "promotion"):
             found = ledger.find(verdict.step, verdict.fingerprint)

@@ -107,8 +107,8 @@ def _advice(state: State, name: str, now: str, rounds: list[dict[str, Any]]) -> 
         lines.append(f"rondo run {name}   goes on with round {key(following)}")
     drifted = [row["round"] for row in rounds if row["drift"]]
     if drifted:
-        lines.append(f"the spec or its files have changed since round {drifted[0]} closed; closed rounds stay as they are")
-        lines.append(f"rondo run {name} --from {drifted[0]}   makes the rounds from there again;   rondo fork   keeps both")
+        lines.append(f"round {drifted[0]} ran with other settings or files than the spec now has; closed rounds stay as they are")
+        lines.append(f"rondo run {name} --from {drifted[0]}   makes the rounds from there again; `rondo fork` first keeps both")
     for row in rounds:
         if row["trouble"]:
             lines.append(f"round {row['round']}: drift cannot be told: {row['trouble']}")

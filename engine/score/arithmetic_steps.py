@@ -15,19 +15,21 @@ _SIMPLE = re.compile(r"\s*(?:\d+[-+*/]\d+=\d+\. )+(?:[A-Za-z]+: )?(?:\d+)?\.?\s*
 _STEP = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 
 
-def _simply_true(text: str) -> bool:
-    """Whether `text` is in the plain form and every step of it is true; False says nothing."""
+def _simple(text: str) -> Verdict | None:
+    """The verdict on a `text` in the plain form; None where it is in another."""
     if not _SIMPLE.fullmatch(text):
-        return False
-    for left, sign, right, result in _STEP.findall(text):
+        return None
+    for step, (left, sign, right, result) in enumerate(_STEP.findall(text), 1):
         a, b, c = int(left), int(right), int(result)
-        if sign == "/":
-            a, b, c, sign = c, b, a, "*"
-            if not b:
-                return False
-        if (a + b if sign == "+" else a - b if sign == "-" else a * b) != c:
-            return False
-    return True
+        plain = {"+": a + b, "-": a - b, "*": a * b}
+        found: Fraction | int | None = plain[sign] if sign in plain else Fraction(a, b) if b else None
+        if found != c:
+            return _false(step, f"{left}{sign}{right}={result}", found)
+    return Verdict(1.0, RIGHT)
+
+
+def _false(step: int, equation: str, right: Fraction | int | None) -> Verdict:
+    return Verdict(0.0, WRONG, f"step {step}: {equation} is false" + (f", {right} is right" if right is not None else ""))
 
 
 class ArithmeticParams(Params):
@@ -47,14 +49,14 @@ class ArithmeticSteps(Verifier):
         self._tolerance = Fraction(params.tolerance)
 
     def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
-        if _simply_true(response):
-            return Verdict(1.0, RIGHT)
+        simple = None if self._tolerance else _simple(response)
+        if simple is not None:
+            return simple
         steps = 0
         for equation in equations(response):
             steps += 1
             if not self._true(equation):
-                right = compute(equation.left)
-                return Verdict(0.0, WRONG, f"step {steps}: {equation} is false" + (f", {right} is right" if right is not None else ""))
+                return _false(steps, str(equation), compute(equation.left))
         if not steps and self.params.require_steps:
             return Verdict(0.0, UNPARSEABLE, "no step of the form a+b=c")
         return Verdict(1.0, RIGHT)

@@ -85,7 +85,7 @@ def instance(tmp_path: Path) -> Iterator[DagsterInstance]:
     """A Dagster instance on disk that ends with the test."""
     folder = tmp_path / "instance"
     folder.mkdir()
-    with DagsterInstance.local_temp(str(folder)) as found:
+    with DagsterInstance.local_temp(str(folder), overrides={"telemetry": {"enabled": False}}) as found:
         yield found
 
 

@@ -105,8 +105,9 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
     state = experiment.state()
     held, round_ = state.stopped(), state.next_round()
     if held is not None:
-        return SkipReason(f"the gate held round {key(held.round)} ({held.reason}) and gate.on_fail is stop: `rondo promote {called.experiment}@"
-                          f"{held.round} --force`, `rondo rollback {called.experiment}`, or `rondo run {called.experiment} --from {held.round}`")
+        name = called.experiment
+        return SkipReason(f"the gate held round {key(held.round)} ({held.reason}) and gate.on_fail is stop: "
+                          f"`rondo promote {name}@{held.round} --force`, `rondo rollback {name}` or `rondo run {name} --from {held.round}`")
     if round_ is None:
         return SkipReason(f"all {state.spec.rounds} rounds are done")
     driven = _driven(experiment)
@@ -116,8 +117,8 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
     run_key = f"{called.experiment}/{key(round_)}/{max(state.opening(round_), 0)}"
     before = next(iter(instance.get_runs(RunsFilter(tags={RUN_KEY: run_key}), limit=1)), None)
     if before is not None:
-        return SkipReason(f"run {before.run_id} of round {key(round_)} ended as {before.status.value.lower()} without a decision: look at it, then "
-                          f"re-execute it here or `rondo run {called.experiment}`; either goes on where it stopped")
+        return SkipReason(f"run {before.run_id} of round {key(round_)} ended as {before.status.value.lower()} without a decision: "
+                          f"look at it, then re-execute it here or `rondo run {called.experiment}`; either goes on where it stopped")
     return RunRequest(run_key=run_key, partition_key=key(round_), tags={TAG: called.experiment, "rondo/round": key(round_)})
 
 

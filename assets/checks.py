@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dagster import AssetCheckResult, AssetCheckSeverity, AssetChecksDefinition, AssetKey, asset_check
+from dagster import AssetCheckResult, AssetChecksDefinition, AssetCheckSeverity, AssetKey, asset_check
 
 from assets.resources import Rondo
 from engine.experiment import Experiment, key
@@ -25,12 +25,13 @@ def judge(experiment: Experiment) -> dict[str, Any]:
     """Whether the latest decision that counts lets a model go on, with the reason: the arguments of an AssetCheckResult."""
     decisions = [d for d in experiment.state().decisions() if d.role == "policy"]
     if not decisions:
-        return {"passed": False, "severity": AssetCheckSeverity.WARN, "description": "no round is decided yet", "metadata": {"sequence": -1}}
+        none = {"severity": AssetCheckSeverity.WARN, "description": "no round is decided yet"}
+        return {"passed": False, "metadata": {"sequence": -1}} | none
     last = decisions[-1]
-    told = {"round": key(last.round), "decision": last.decision, "checkpoint": last.digest, "by": last.decided_by, "sequence": last.sequence}
+    told = {"round": key(last.round), "decision": last.decision, "checkpoint": last.digest, "by": last.decided_by}
     return {
         "passed": last.decision in EFFECTIVE,
         "severity": AssetCheckSeverity.ERROR,
         "description": f"round {key(last.round)} {last.decision}: {last.reason}",
-        "metadata": told,
+        "metadata": {**told, "sequence": last.sequence},
     }

@@ -71,7 +71,6 @@ def definitions(experiment: Experiment) -> Definitions:
     job = define_asset_job(
         called.job,
         selection=AssetSelection.assets(*(called.asset(name) for name in steps)),
-        partitions_def=called.partitions,
         executor_def=in_process_executor,
         tags={automation.TAG: called.experiment},
         description=f"One round of {called.experiment}: every step in order; what is already done is not computed again.",

@@ -54,7 +54,8 @@ def of(done: Done, experiment: Experiment) -> dict[str, Any]:
     if entry.table:
         session = experiment.session(entry.round)
         with session.connection:
-            shown |= {"dagster/partition_row_count": entry.rows_out, "dagster/column_schema": schema(entry.table), "preview": preview(entry, session)}
+            shown |= {"dagster/partition_row_count": entry.rows_out, "dagster/column_schema": schema(entry.table)}
+            shown["preview"] = preview(entry, session)
             chart = plot(entry, experiment.spec, session)
         if chart is not None:
             shown["plot"] = chart
@@ -75,8 +76,8 @@ def schema(table: str) -> TableSchema:
 def preview(entry: Entry, session: Session) -> MetadataValue:
     """The first rows of the step's own part as a Markdown table, long cells cut."""
     part = _own_part(entry)
-    query = f"select * exclude (experiment, round, part) from lake.{entry.table} where experiment = $experiment and round = $round and part = $part " \
-            f"limit {PREVIEW_ROWS}"
+    query = f"select * exclude (experiment, round, part) from lake.{entry.table} " \
+            f"where experiment = $experiment and round = $round and part = $part limit {PREVIEW_ROWS}"
     rows = session.table(query, {"experiment": entry.experiment, "round": entry.round, "part": part}).to_pylist()
     if not rows:
         return MetadataValue.md("no rows")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, AssetMaterialization, DagsterEventType, DagsterInstance
 from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 
 from assets import checks, metadata
 from engine.experiment import Experiment, key
 from engine.graph import union
 from engine.home import Home
-from engine.rounds import DEVICE, OPENING, State
+from engine.rounds import OPENING, State
 from engine.run import Done
 from engine.step import BASE, Step
 
@@ -72,8 +73,8 @@ def _decision(experiment: Experiment, instance: DagsterInstance) -> int:
     sequence = verdict["metadata"]["sequence"]
     check = AssetCheckKey(AssetKey([experiment.name, "promotion"]), checks.GATE)
     record = instance.event_log_storage.get_latest_asset_check_execution_by_key([check]).get(check)
-    evaluation = record.evaluation if record else None
-    seen = evaluation.metadata.get("sequence") if evaluation else None
+    evaluation = record.evaluation if record and record.status in COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES else None
+    seen = evaluation.metadata.get("sequence") if evaluation else None  # a run that failed before its check has only planned one
     if sequence < 0 or (seen is not None and seen.value == sequence):
         return 0
     instance.report_runless_asset_event(AssetCheckEvaluation(asset_key=check.asset_key, check_name=check.name, **verdict))

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
@@ -103,11 +104,12 @@ def _check(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise RondoError(f"port {port} of {host} cannot be used: {error.strerror}", hint="`rondo ui --port` with another number") from error
+            hint = "`rondo ui --port` with another number"
+            raise RondoError(f"port {port} of {host} cannot be used: {error.strerror}", hint=hint) from error
 
 
 class _Signals:
-    """Notes that an end was asked for. Python handlers, not ignored signals, so that the children start with default ones."""
+    """Notes that an end was asked for. While Python handlers are set, children start with the default ones, which Dagster needs."""
 
     def __init__(self) -> None:
         self.stop = False
@@ -145,9 +147,7 @@ def _end(child: subprocess.Popen[bytes]) -> int:
         code = child.wait(GRACE)
     except subprocess.TimeoutExpired:
         code = -signal.SIGKILL
-    try:
+    with suppress(ProcessLookupError):  # nothing was left
         os.killpg(child.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # nothing was left
     child.wait()
     return code

@@ -80,26 +80,7 @@ class StepContext:
             digest = max(rows.to_pylist(), key=lambda row: row["at"], default={"digest": None})["digest"]
         if digest is None:
             raise StepError(f"{self.step} of round {self.round}: there is no {which} model yet", hint="`rondo status` shows what ran")
-        return self.find(digest)
-
-    def find(self, digest: str) -> Model:
-        """The checkpoint of this experiment with that digest. ModelError where its folder is gone or changed."""
-        from engine import models
-        from engine.train.checkpoint import locate
-
-        rows = self.lake.read("checkpoints", experiment=self.experiment, columns=["digest", "path", "at"]).to_pylist()
-        row = max((row for row in rows if row["digest"] == digest), key=lambda row: row["at"], default=None)
-        if row is None:
-            raise ModelError(f"no checkpoint {digest} in {self.experiment}", hint="`rondo sql 'select digest, path from lake.checkpoints'`")
-        path = locate(self.home, row["path"])
-        if not path.is_dir():
-            raise ModelError(f"checkpoint {digest} of round {row['round']} has vanished", where=str(path),
-                             hint=f"restore the folder, or train it again with `rondo run {self.experiment} --from {max(row['round'], 0)}`")
-        found = models.digest(path)
-        if found != digest:
-            raise ModelError(f"the model's files have changed: expected digest {digest}, found {found}", where=str(path),
-                             hint="restore the files, or fork the experiment to use the changed model")
-        return Model(digest, path)
+        return find_model(self.lake, self.home, self.experiment, digest)
 
     def inputs(self) -> list[dict[str, Any]]:
         """Table, part, round, content hash, version and files of everything that the step reads, and the lake's versions."""
@@ -116,3 +97,24 @@ class StepContext:
             row["content_hash"] = hashes.get((row["round"], f"{row['table']}/{row['part']}"))
             row["version"] = versions[row["table"]]
         return [{"versions": versions}, *json.loads(json.dumps(found))]
+
+
+def find_model(lake: Lake, home: Home, experiment: str, digest: str) -> Model:
+    """The checkpoint of an experiment with that digest. ModelError where its folder is gone or changed."""
+    from engine import models
+    from engine.train.checkpoint import locate
+
+    rows = lake.read("checkpoints", experiment=experiment, columns=["digest", "path", "at"]).to_pylist()
+    row = max((row for row in rows if row["digest"] == digest), key=lambda row: row["at"], default=None)
+    if row is None:
+        raise ModelError(f"no checkpoint {digest} in {experiment}", hint="`rondo sql 'select digest, path from lake.checkpoints'`")
+    path = locate(home, row["path"])
+    if not path.is_dir():
+        again = "base" if row["round"] == BASE else row["round"]
+        raise ModelError(f"checkpoint {digest} of round {row['round']} has vanished", where=str(path),
+                         hint=f"restore the folder, or train it again with `rondo run {experiment} --from {again}`")
+    found = models.digest(path)
+    if found != digest:
+        raise ModelError(f"the model's files have changed: expected digest {digest}, found {found}", where=str(path),
+                         hint="restore the files, or fork the experiment to use the changed model")
+    return Model(digest, path)

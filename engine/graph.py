@@ -13,7 +13,7 @@ from engine.errors import SpecError
 from engine.spec import Spec
 from engine.step import BASE, Ref, Step
 
-ROOMS = ("prompts", "generate", "score", "select", "train", "evaluate", "promotion")
+ROOMS = ("promotion", "prompts", "generate", "score", "select", "train", "evaluate")  # the policy comes first
 
 
 class Graph:

@@ -19,7 +19,8 @@ from types import TracebackType
 import pyarrow as pa
 
 from engine import specfile
-from engine.context import StepContext
+from engine.check import check
+from engine.context import StepContext, find_model
 from engine.device import resolve
 from engine.errors import StepError, Stopped
 from engine.home import Home
@@ -84,11 +85,19 @@ class Driver:
         present = self.ledger.get(round_, OPENING)
         ingredients = {"opening": opening, "spec": self.spec.model_dump(mode="json")}
         if present is None or present.ingredients != ingredients:
+            self._before(state, round_)
             self._record(round_, OPENING, ingredients, detail={"versions": self.lake.versions(), "spec_path": str(self.spec_path)})
         requested = self.spec.compute.model_dump(include={"device", "threads", "dtype"})
         device = self.ledger.get(BASE, DEVICE)
         if device is None or device.detail.get("requested") != requested:
             self._record(BASE, DEVICE, resolve(self.spec.compute), detail={"requested": requested})
+
+    def _before(self, state: State, round_: int) -> None:
+        """Whatever can be found wrong without work is found here, before the first write of the round."""
+        check(self.spec, self.spec_path)
+        policy = state.policy(round_)
+        if policy is not None:
+            find_model(self.lake, self.home, self.spec.experiment, policy)
 
     def _record(self, round_: int, step: str, ingredients: dict[str, object], detail: dict[str, object] | None = None) -> None:
         self.lock.check()

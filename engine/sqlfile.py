@@ -60,7 +60,8 @@ class SqlFile:
                 try:
                     found[match[1]] = json.loads(match[2])
                 except json.JSONDecodeError as error:
-                    raise QueryError(f"default of ${match[1]}: {match[2]} is not JSON (text stands in double quotes)", where=str(self.path)) from error
+                    text = f"default of ${match[1]}: {match[2]} is not JSON (text stands in double quotes)"
+                    raise QueryError(text, where=str(self.path)) from error
         return found
 
     def code(self) -> str:
@@ -91,10 +92,11 @@ class SqlFile:
         """QueryError where a function or a sample could give other rows on another run, or reads outside the lake."""
         for node in _nodes(_tree(self.text)):
             name = str(node.get("function_name", "")).lower()
-            if node.get("class") == "COLUMN_REF" and len(node["column_names"]) == 1:  # current_date is parsed as a column
-                name = node["column_names"][0].lower() if node["column_names"][0].lower().startswith("current_") else name
+            if node.get("class") == "COLUMN_REF" and node["column_names"][0].lower().startswith("current_"):
+                name = node["column_names"][0].lower()  # current_date is parsed as a column
             if name and CHANGING.fullmatch(name):
-                hint = "use draw($seed, key)" if "random" in name or "uuid" in name else "a query of a step reads only tables and parameters"
+                drawn = "random" in name or "uuid" in name
+                hint = "use draw($seed, key)" if drawn else "a query of a step reads only tables and parameters"
                 raise QueryError(f"{name}() gives other rows on another run or reads outside the lake", where=str(self.path), hint=hint)
             if node.get("sample"):
                 raise QueryError("a sample draws other rows on another run", where=str(self.path), hint="order by draw($seed, key) and cut")

@@ -20,7 +20,8 @@ from engine.tables import TABLES
 def spec(**parts: Any) -> Spec:
     """A small valid spec with `parts` in place of the defaults below."""
     values = {
-        "experiment": "small", "seed": 7, "models": {"policy": "policy"}, "prompts": {"train": "t.jsonl", "test": "t.jsonl", "gate": "g.jsonl"},
+        "experiment": "small", "seed": 7, "models": {"policy": "policy"},
+        "prompts": {"train": "t.jsonl", "test": "t.jsonl", "gate": "g.jsonl"},
         "score": [{"verifier": "exact"}], "select": {"sql": "select/raft.sql"},
         "train": [{"init": "previous", "reference": "none", "data": "round"}],
     }
@@ -60,7 +61,9 @@ class SmallLake:
                  "topic": (topics or {}).get(n)} for n in names]
         self.put("prompts", part, rows, round_)
 
-    def answers(self, rows: list[tuple[str, str, float | None]], part: str = "rollout", round_: int = 0, scorer: str = "exact", **more: Any) -> None:
+    def answers(
+        self, rows: list[tuple[str, str, float | None]], part: str = "rollout", round_: int = 0, scorer: str = "exact", **more: Any
+    ) -> None:
         """Answers (prompt, response, score), sampled in the given order, with ids like p1-0, and their scores."""
         seen: dict[str, int] = {}
         generations, scores = [], []
@@ -71,7 +74,8 @@ class SmallLake:
             generations.append({"generation_id": name, "content_id": ids.content_id(response), "prompt_id": prompt, "sample": sample,
                                 "actor": "policy", "response": response, "finish_reason": "stop", "response_tokens": len(response)} | more)
             verdict = None if score is None else "right" if score >= 1 else "wrong"
-            scores.append({"item_id": name, "item_kind": "generation", "prompt_id": prompt, "scorer_version": "1", "value": score, "verdict": verdict})
+            scores.append({"item_id": name, "item_kind": "generation", "prompt_id": prompt, "scorer_version": "1", "value": score,
+                           "verdict": verdict})
         self.put("generations", part, generations, round_)
         for column in ("score", scorer):
             self.put("scores", f"{part}/{column}", [row | {"scorer": column} for row in scores], round_)

@@ -10,9 +10,11 @@ import typer
 from engine.commands import HomeOption, JsonOption, Reason, emit, home_of, out, say
 
 if TYPE_CHECKING:
+    from engine.errors import Stopped
     from engine.experiment import Experiment
+    from engine.ledger import Entry
     from engine.promotion import Decision
-    from engine.run import Done
+    from engine.rounds import State
 
 Name = Annotated[str, typer.Argument(metavar="EXPERIMENT", help="Name in the home, or path of a YAML.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings that replace those of the YAML.")]
@@ -41,7 +43,7 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
 
     To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
     """
-    from engine.errors import RondoError, Stopped
+    from engine.errors import RondoError
     from engine.experiment import parse_round
     from engine.report import known
 
@@ -50,29 +52,35 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
     for option, round_ in (("--from", start), ("--until", last)):
         if round_ is not None and round_ >= found.spec.rounds:
             raise RondoError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
-    stopped, done = None, list["Done"]()
     try:
-        done = _drive(found, start, last)
-    except Stopped as error:
-        stopped = error
+        entries, state, stopped = _drive(found, start, last)
     except KeyboardInterrupt:
         say(f"\ninterrupted; `rondo run {experiment}` goes on where it was")
         raise typer.Exit(130) from None
     finally:
         _tell_dagster(found)
-    _after(found, done, stopped, json)
+    _after(found, state, entries, stopped, json)
     if stopped is not None:
         raise stopped
 
 
-def _drive(found: Experiment, start: int | None, last: int | None) -> list[Done]:
+def _drive(found: Experiment, start: int | None, last: int | None) -> tuple[list[Entry], State, Stopped | None]:
+    """Runs; what was committed, how things stand then, and why the gate stopped it if it did. Work ahead is checked whole first."""
     from engine.check import check
+    from engine.errors import Stopped
     from engine.progress import Terminal
 
-    state = found.state()
-    if start is not None or (state.stopped() is None and state.next_round() is not None):
-        check(found.spec, found.path)
-    return found.run(start, last, Terminal())
+    entries: list[Entry] = []
+    with found.driver(Terminal()) as driver:
+        state, stopped = driver.state(), None
+        if start is not None or (state.stopped() is None and state.next_round() is not None):
+            check(found.spec, found.path)
+        driver.after_commit = entries.append
+        try:
+            driver.run(start, last)
+        except Stopped as error:
+            stopped = error
+        return entries, driver.state(), stopped
 
 
 def _tell_dagster(found: Experiment) -> None:
@@ -83,19 +91,23 @@ def _tell_dagster(found: Experiment) -> None:
         reconcile(found)
 
 
-def _after(found: Experiment, done: list[Done], stopped: Exception | None, json: bool) -> None:
+def _after(found: Experiment, state: State, entries: list[Entry], stopped: Stopped | None, json: bool) -> None:
     from engine.experiment import key
     from engine.report import text
     from engine.report.status import status as look
 
-    report = look(found)
+    report = look(found, state)
     if json:
-        steps = [{"round": key(one.round), "step": one.step, "state": one.state} for one in done]
+        steps = [{"round": key(e.round), "step": e.step, "state": e.state, "rows_in": e.rows_in, "rows_out": e.rows_out, "seconds": e.seconds}
+                 for e in entries]
         emit(report.as_json() | {"steps": steps, "stopped": None if stopped is None else str(stopped)})
         return
-    ran = sum(one.state in ("done", "reused") for one in done)
     text.status(out(), report, short=True)
-    say(f"{ran} steps ran" if ran else "nothing to do: every round is as the ledger has it" if stopped is None else "")
+    copied = sum(entry.state == "reused" for entry in entries)
+    if entries:
+        say(f"{len(entries)} steps ran" + (f", {copied} of them copied from equal ones" if copied else ""))
+    elif stopped is None:
+        say("nothing to do: every round is as the ledger has it")
     text.commands(out(), found, report)
 
 

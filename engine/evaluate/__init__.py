@@ -21,10 +21,22 @@ from engine.sqlfile import SqlFile
 
 NAME = re.compile(r"([a-z][a-z0-9_]*)(?:@(\d+))?")
 S, F, I = pa.string(), pa.float64(), pa.int64()  # noqa: E741 - as in engine.tables
-ANSWERS = pa.schema([
-    ("prompt_id", S), ("suite", S), ("topic", S), ("sample", I), ("generation_id", S), ("content_id", S), ("response", S),
-    ("response_tokens", I), ("finish_reason", S), ("reference", S), ("score", F), ("verdict", S),
-])
+ANSWERS = pa.schema(
+    [
+        ("prompt_id", S),
+        ("suite", S),
+        ("topic", S),
+        ("sample", I),
+        ("generation_id", S),
+        ("content_id", S),
+        ("response", S),
+        ("response_tokens", I),
+        ("finish_reason", S),
+        ("reference", S),
+        ("score", F),
+        ("verdict", S),
+    ]
+)
 JUDGED = re.compile(r"\b(score|verdict)\b")
 
 
@@ -38,7 +50,8 @@ def parse(name: str, spec_path: Path | None = None) -> tuple[SqlFile, int | None
     if not match or match[1] not in known:
         stem = name.partition("@")[0]
         raise SpecError(f"no metric {name!r}", where="evaluate.metrics", hint=nearest(stem, known))
-    file = sqlfile.read(next(folder / f"{match[1]}.sql" for folder in _folders(spec_path) if (folder / f"{match[1]}.sql").is_file()))
+    paths = (folder / f"{match[1]}.sql" for folder in _folders(spec_path))
+    file = sqlfile.read(next(path for path in paths if path.is_file()))
     k = int(match[2]) if match[2] else None
     if "k" in file.parameters and not k:
         raise SpecError(f"metric {name!r} needs a k of 1 or more", where="evaluate.metrics", hint=f"e.g. {match[1]}@4")
@@ -57,12 +70,16 @@ def check(spec: Spec, spec_path: Path | None = None) -> None:
 
     samples = spec.evaluate.samples
     columns = [scorer.column for scorer in spec.score]
+    if taken := sorted(set(columns) & set(ANSWERS.names)):
+        raise SpecError(f"scorer name {taken[0]!r} is a column of `answers` already", where="score", hint="give the scorer another `name`")
     trial = Metrics(made_up(samples, columns), spec_path)
     for name in spec.evaluate.metrics:
         file, _ = parse(name, spec_path)
         file.require_stable()
         if not spec.score and JUDGED.search(file.code()):
-            raise SpecError(f"metric {name!r} needs scores, and the spec has no scorer", where="evaluate.metrics", hint="add one to `score`")
+            raise SpecError(
+                f"metric {name!r} needs scores, and the spec has no scorer", where="evaluate.metrics", hint="add one to `score`"
+            )
         try:
             trial.values(name)
         except QueryError as error:
@@ -73,8 +90,20 @@ def check(spec: Spec, spec_path: Path | None = None) -> None:
 def made_up(samples: int, columns: list[str]) -> pa.Table:
     """An `answers` table of one prompt with `samples` different answers, the first of them right."""
     rows: list[dict[str, Any]] = [
-        {"prompt_id": "p", "suite": "test", "topic": "t", "sample": i, "generation_id": f"g{i}", "content_id": f"c{i}", "response": f"Answer: {i}",
-         "response_tokens": 3, "finish_reason": "stop", "reference": "0", "score": float(i == 0), "verdict": "wrong" if i else "right"}
+        {
+            "prompt_id": "p",
+            "suite": "test",
+            "topic": "t",
+            "sample": i,
+            "generation_id": f"g{i}",
+            "content_id": f"c{i}",
+            "response": f"Answer: {i}",
+            "response_tokens": 3,
+            "finish_reason": "stop",
+            "reference": "0",
+            "score": float(i == 0),
+            "verdict": "wrong" if i else "right",
+        }
         | {column: float(i == 0) for column in columns}
         for i in range(samples)
     ]
@@ -83,7 +112,7 @@ def made_up(samples: int, columns: list[str]) -> pa.Table:
 
 def answers_schema(columns: list[str]) -> pa.Schema:
     """The columns of `answers`: ANSWERS and a DOUBLE for each scorer."""
-    return pa.schema([*ANSWERS, *(pa.field(column, F) for column in columns if column not in ANSWERS.names)])
+    return pa.schema([*ANSWERS, *(pa.field(column, F) for column in columns)])
 
 
 def _folders(spec_path: Path | None) -> list[Path]:

@@ -44,8 +44,10 @@ class Metrics:
         prompts = rows["prompt_id"].to_pylist()
         found = dict(zip(prompts, numbers, strict=True))
         if len(found) < len(prompts) or set(found) != self.prompts:
-            odd = next((p for p in prompts if p not in self.prompts or prompts.count(p) > 1), None) or next(iter(sorted(self.prompts - set(found))))
-            raise QueryError(f"expected one row for each of {len(self.prompts)} prompts, found {len(prompts)}; see prompt {odd!r}", where=where)
+            extra = [prompt for prompt in prompts if prompt not in self.prompts or prompts.count(prompt) > 1]
+            odd = (extra or sorted(self.prompts - set(found)))[0]
+            text = f"expected one row for each of {len(self.prompts)} prompts, found {len(prompts)}; see prompt {odd!r}"
+            raise QueryError(text, where=where)
         bad = next((p for p, v in found.items() if v is not None and not math.isfinite(v)), None)
         if bad is not None:
             raise QueryError(f"prompt {bad!r} has the value {found[bad]}", where=where, hint="give a finite number or null")

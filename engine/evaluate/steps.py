@@ -82,8 +82,8 @@ def answers(ctx: Context) -> tuple[pa.Table, dict[str, tuple[str, str | None]]]:
     short = [prompt for prompt, count in counts.items() if count != samples]
     if short or not prompts:
         found = f"prompt {short[0]} has {counts[short[0]]}" if short else "there are no held-out prompts"
-        raise StepError(f"evaluation: expected {samples} answers for each of {len(prompts):,} prompts; {found} ({len(short):,} such prompts)",
-                        hint="look at generations, part eval")
+        text = f"evaluation: expected {samples} answers for each of {len(prompts):,} prompts; {found} ({len(short):,} such prompts)"
+        raise StepError(text, hint="look at generations, part eval")
     _join_scores(ctx, rows)
     names = _columns(ctx.spec)[1:]
     return pa.Table.from_pylist(rows, schema=answers_schema(names)), {p: (v["suite"], v["topic"]) for p, v in prompts.items()}
@@ -96,7 +96,8 @@ def _join_scores(ctx: Context, rows: list[dict[str, Any]]) -> None:
         for row in rows:
             score = found.get(row["generation_id"])
             if score is None:
-                raise StepError(f"evaluation: answer {row['generation_id']} has no row of scorer {column!r}", hint=f"look at scores, part eval/{column}")
+                text = f"evaluation: answer {row['generation_id']} has no row of scorer {column!r}"
+                raise StepError(text, hint=f"look at scores, part eval/{column}")
             row[column] = score["value"]
             if column == "score":
                 row["verdict"] = score["verdict"]

@@ -39,11 +39,12 @@ class Status:
         return dict(self.__dict__)
 
 
-def status(experiment: Experiment) -> Status:
-    """The status of one experiment; reads the lake, writes nothing."""
-    state, name = experiment.state(), experiment.name
+def status(experiment: Experiment, state: State | None = None) -> Status:
+    """The status of one experiment (whose `state` may be known already); reads the lake, writes nothing."""
+    state, name = state or experiment.state(), experiment.name
     query = "select * from lake.rounds where experiment = $experiment order by round"
-    rows = {row["round"]: row for row in experiment.session().table(query, {"experiment": name}).to_pylist()}
+    session = Session(experiment.lake, Window(), memory_limit=experiment.spec.compute.memory_limit)
+    rows = {row["round"]: row for row in session.table(query, {"experiment": name}).to_pylist()}
     opened = sorted({r for (r, step) in state.entries if step == OPENING} | set(rows))
     found = []
     for round_ in opened:

@@ -42,7 +42,8 @@ def reads_tables(text: str, where: str = "") -> set[str]:
 
 def _resolve(schema: str, name: str, where: str) -> set[str]:
     if schema == "lake":
-        raise QueryError(f"lake.{name}: a step never reads other experiments", where=where, hint=f"history.{name} has this experiment's earlier rounds")
+        hint = f"history.{name} has this experiment's earlier rounds"
+        raise QueryError(f"lake.{name}: a step never reads other experiments", where=where, hint=hint)
     if schema not in ("", "bare", "history"):
         raise QueryError(f"no schema {schema!r}", where=where, hint="bare names are this round, `history` the earlier ones")
     views = view_texts()
@@ -52,7 +53,8 @@ def _resolve(schema: str, name: str, where: str) -> set[str]:
     if name in known:
         return {f"history.{name}" if schema == "history" else name}
     if name in PAST:
-        raise QueryError(f"{name} of this round does not exist yet when answers are selected", where=where, hint=f"history.{name} has earlier rounds")
+        hint = f"history.{name} has earlier rounds"
+        raise QueryError(f"{name} of this round does not exist yet when answers are selected", where=where, hint=hint)
     if name in TABLES:
         raise QueryError(f"a selection cannot read {name}", where=where, hint=f"allowed: {', '.join(sorted(known))}")
     raise QueryError(f"no table {name!r}", where=where, hint=nearest(name, sorted({*known, *views})))

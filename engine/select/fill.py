@@ -55,10 +55,12 @@ def _columns(ctx: Context, file: SqlFile, params: dict[str, Any]) -> dict[str, p
         if name not in COLUMNS.names:
             raise QueryError(f"column {name!r} is not one of `selected`", where=str(file.path), hint=nearest(name, COLUMNS.names))
     if "prompt_id" not in probe.names or not {"generation_id", "messages"} & set(probe.names):
-        raise QueryError(f"expected prompt_id and generation_id or messages, found {probe.names}", where=str(file.path), hint="add the column to the SELECT")
+        text = f"expected prompt_id and generation_id or messages, found {probe.names}"
+        raise QueryError(text, where=str(file.path), hint="add the column to the SELECT")
     for column in probe:
         if not _fits(column.name, column.type):
-            raise QueryError(f"expected {_expected(column.name)}, found {column.type}", where=f"{file.path}: column {column.name}", hint="cast it in the SQL")
+            text = f"expected {_expected(column.name)}, found {column.type}"
+            raise QueryError(text, where=f"{file.path}: column {column.name}", hint="cast it in the SQL")
     return dict(zip(probe.names, probe.types, strict=True))
 
 
@@ -81,21 +83,22 @@ def _expected(name: str) -> str:
 
 def _query(file: SqlFile, kinds: dict[str, pa.DataType], answers: bool) -> str:
     """The SQL with messages filled in. It names columns one by one: a star would join every scorer into `scored`."""
-    own = ", ".join(f'"{name}"' for name in kinds if name != "messages")
+    own = ", ".join(f'"{name}"' for name in kinds)
     given = 'picked."messages"' if "messages" in kinds else "null"
     if "messages" in kinds and kinds["messages"].value_type.num_fields == 2:
-        message = MESSAGE.format(origin="if(m.role = 'assistant', 'given', 'prompt')", weight="if(m.role = 'assistant', 1.0::DOUBLE, 0.0::DOUBLE)")
+        message = MESSAGE.format(origin="if(m.role = 'assistant', 'given', 'prompt')", weight="if(m.role = 'assistant', 1, 0)::DOUBLE")
         given = f"list_transform({given}, lambda m: {message})"
     elif "messages" in kinds:
         given = f"list_transform({given}, lambda m: {MESSAGE.format(origin='m.origin', weight='m.weight::DOUBLE')})"
-    picked = f"with picked as materialized (select {own}{', messages' if 'messages' in kinds else ''}, row_number() over () as row_ from (\n{file.query()}\n))"
+    picked = f"with picked as materialized (select {own}, row_number() over () as row_ from (\n{file.query()}\n))"
     listed = ", ".join(f'picked."{name}"' for name in kinds if name != "messages")
     if not answers or "generation_id" not in kinds:
         return f"{picked} select {listed}, row_, {given} as messages, null::VARCHAR as found_, null::VARCHAR as of_ from picked"
     context = f"list_transform(coalesce(g.messages, p.messages), lambda m: {MESSAGE.format(origin=repr('prompt'), weight='0.0::DOUBLE')})"
     answer = "{'role': 'assistant', 'content': g.response, 'origin': g.actor, 'weight': 1.0::DOUBLE}"
     # list_append(null, x) is [x]: without its prompt an answer must stay null and be reported
-    filled = f"case when g.generation_id is not null and coalesce(g.messages, p.messages) is not null then list_append({context}, {answer}) end"
+    known = "g.generation_id is not null and coalesce(g.messages, p.messages) is not null"
+    filled = f"case when {known} then list_append({context}, {answer}) end"
     return (
         f"{picked} select {listed}, row_, coalesce({given}, {filled}) as messages, g.generation_id as found_, g.prompt_id as of_ "
         "from picked left join generations g on g.generation_id = picked.generation_id left join prompts p on p.prompt_id = g.prompt_id"
@@ -107,9 +110,9 @@ def _check_rows(file: SqlFile, rows: pa.Table, round_: int) -> None:
         wrong = rows.filter(mask)
         if wrong.num_rows:
             row = wrong.sort_by("row_").slice(0, 1).drop_columns(["messages"]).to_pylist()[0]
-            shown = row[column] if column in row else None
-            text = message.format(value=shown, prompt=row["of_"])
-            raise QueryError(f"{text} ({wrong.num_rows:,} such rows)", where=f"{file.path}: column {column}, row {row['row_']}", hint=hint)
+            text = message.format(value=row.get(column), prompt=row["of_"])
+            where = f"{file.path}: column {column}, row {row['row_']}"
+            raise QueryError(f"{text} ({wrong.num_rows:,} such rows)", where=where, hint=hint)
 
     none = pa.chunked_array([pa.nulls(rows.num_rows, pa.string())])
     wanted = rows["generation_id"].cast(pa.string()) if "generation_id" in rows.column_names else none
@@ -118,15 +121,18 @@ def _check_rows(file: SqlFile, rows: pa.Table, round_: int) -> None:
     # an answer of an earlier round may come along if the SQL brings its messages and says so
     earlier = pc.fill_null(pc.less(rows["source_round"], round_), False) if "source_round" in rows.column_names else pc.is_null(given)
     fail(pc.is_null(rows["prompt_id"]), "prompt_id", "null where a prompt's id is needed", "every row names its prompt")
-    fail(pc.and_(pc.is_null(wanted), pc.invert(given)), "generation_id", "null where an answer's id is needed", "leave such rows out, or give messages")
+    fail(pc.and_(pc.is_null(wanted), pc.invert(given)), "generation_id", "null where an answer's id is needed",
+         "leave such rows out, or give messages")
     fail(pc.and_(unknown, pc.invert(pc.and_(earlier, given))), "generation_id", "{value!r} is no rollout of this round",
          "take generation_id from generations or scored")
     fail(pc.and_(pc.is_valid(rows["found_"]), pc.fill_null(pc.not_equal(rows["prompt_id"], rows["of_"]), False)), "prompt_id",
          "{value!r}, but the answer belongs to prompt {prompt!r}", "take both columns from the same row")
-    fail(pc.invert(given), "generation_id", "the prompt {prompt!r} of answer {value!r} is not among this round's prompts", "look at `rondo sql` on prompts")
+    fail(pc.invert(given), "generation_id", "the prompt {prompt!r} of answer {value!r} is not among this round's prompts",
+         "look at the table prompts of this round")
     if "weight" in rows.column_names:
         weight = rows["weight"].cast(pa.float64())
-        fail(pc.fill_null(pc.invert(pc.and_(pc.is_finite(weight), pc.greater_equal(weight, 0.0))), True), "weight", "{value!r} is no weight", "a number from 0 up")
+        usable = pc.and_(pc.is_finite(weight), pc.greater_equal(weight, 0.0))
+        fail(pc.fill_null(pc.invert(usable), True), "weight", "{value!r} is no weight", "a number from 0 up")
 
 
 def _finish(file: SqlFile, rows: pa.Table, round_: int) -> pa.Table:
@@ -143,13 +149,7 @@ def _finish(file: SqlFile, rows: pa.Table, round_: int) -> pa.Table:
         made = pc.coalesce(rows["row_id"].cast(pa.string()), made)
         rows = rows.drop_columns(["row_id"])
     rows = rows.append_column("row_id", made)
-    counts = rows.group_by("row_id").aggregate([("row_", "count"), ("row_", "max")])
-    twice = counts.filter(pc.greater(counts["row__count"], 1)).sort_by("row__max")
-    if twice.num_rows:
-        row = rows.filter(pc.equal(rows["row_"], twice["row__max"][0])).to_pylist()[0]
-        raise QueryError(f"the row of prompt {row['prompt_id']!r}, answer {row.get('generation_id')!r} stands {twice['row__count'][0].as_py()} times "
-                         f"({twice.num_rows:,} such rows)", where=f"{file.path}: column row_id, row {row['row_']}",
-                         hint="select each answer once; `weight` says how much it counts")
+    _check_once(file, rows)
     keys = [(name, "ascending") for name in ("prompt_id", "rank", "row_id") if name in rows.column_names]
     rows = rows.set_column(rows.column_names.index("messages"), "messages", rows["messages"].cast(MESSAGES))
     try:
@@ -158,10 +158,22 @@ def _finish(file: SqlFile, rows: pa.Table, round_: int) -> pa.Table:
         raise QueryError(error.message, where=str(file.path), hint="cast it in the SQL") from error
 
 
+def _check_once(file: SqlFile, rows: pa.Table) -> None:
+    counts = rows.group_by("row_id").aggregate([("row_", "count"), ("row_", "max")])
+    twice = counts.filter(pc.greater(counts["row__count"], 1)).sort_by("row__max")
+    if twice.num_rows:
+        row = rows.filter(pc.equal(rows["row_"], twice["row__max"][0])).to_pylist()[0]
+        times = twice["row__count"][0].as_py()
+        text = f"the row of prompt {row['prompt_id']!r}, answer {row.get('generation_id')!r} stands {times} times"
+        raise QueryError(f"{text} ({twice.num_rows:,} such rows)", where=f"{file.path}: column row_id, row {row['row_']}",
+                         hint="select each answer once; `weight` says how much it counts")
+
+
 def _row_ids(rows: pa.Table) -> pa.Array:
     """Ids over prompt, answer (or messages where there is none), origin and source round."""
     prompts, origins, rounds = (rows[c].to_pylist() for c in ("prompt_id", "origin", "source_round"))
     answers = rows["generation_id"].to_pylist() if "generation_id" in rows.column_names else [None] * rows.num_rows
     texts = rows["messages"].to_pylist() if None in answers else answers
     parts = zip(prompts, answers, texts, origins, rounds, strict=True)
-    return pa.array([digest(prompt, text if answer is None else answer, origin, source) for prompt, answer, text, origin, source in parts], pa.string())
+    made = (digest(prompt, text if answer is None else answer, *rest) for prompt, answer, text, *rest in parts)
+    return pa.array(made, pa.string())

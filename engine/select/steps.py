@@ -17,6 +17,9 @@ from engine.sqlfile import SqlFile
 from engine.step import Context, Output, Ref, Step
 from engine.tables import PARTITION
 
+COUNTS = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
+VERDICTS = "select coalesce(verdict, 'none') as verdict, count(1) as n from scored group by 1 order by n desc, verdict"
+
 
 class SelectedStep(Step):
     """Runs spec.select.sql; with `data: cumulative` adds the fresh rows of all earlier rounds, the base's included."""
@@ -87,9 +90,8 @@ def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[
         return f"the selection chose nothing: {', '.join(counts)}"
     bar = float(params.get("min_score", 1.0))
     try:
-        query = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
-        row = ctx.sql(query, {"bar": bar}).to_pylist()[0]
-        verdicts = ctx.sql("select coalesce(verdict, 'none') as verdict, count(1) as n from scored group by 1 order by n desc, verdict", {}).to_pylist()
+        row = ctx.sql(COUNTS, {"bar": bar}).to_pylist()[0]
+        verdicts = ctx.sql(VERDICTS, {}).to_pylist()
     except QueryError as error:
         raise StepError(f"the selection chose nothing, and its answers cannot be counted: {error.message}", where=str(file.path)) from error
     if not row["n"]:

@@ -109,7 +109,8 @@ class Encoder:
                 raise StepError(f"{name}: expected weights that are finite and not negative, found {weight}",
                                 hint="correct it in the selection")
         weights = [weight * row["weight"] for weight in weights]
-        if not any(weight and message["content"] for weight, message in zip(weights, messages, strict=True)):
+        # an empty answer still trains its end token: the policy may have given it, and selection chose it
+        if not any(weight and (message["content"] or message["role"] == ASSISTANT) for weight, message in zip(weights, messages, strict=True)):
             roles = ", ".join(message["role"] for message in messages)
             raise StepError(f"{name} has nothing that trains (mask {self.mask}, row weight {row['weight']}, messages: {roles})",
                             hint="leave such rows out in the selection, or choose another train.mask")

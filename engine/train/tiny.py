@@ -47,7 +47,8 @@ def tokenizer(texts: Sequence[str], how: TinyModel) -> PreTrainedTokenizerFast:
     fitted.train_from_iterator(sorted(texts), trainer)
     learned = [tuple(merge) for merge in json.loads(fitted.to_str())["model"]["merges"]]
     numbers = [(a, b) for a in DIGITS[1:] for b in DIGITS if len(split.pre_tokenize_str(a + b)) == 1]
-    alphabet = sorted({character for text in texts for character in text} | set(DIGITS))
+    # a newline stands between the messages of a prompt, also where no text has one
+    alphabet = sorted({character for text in texts for character in text} | set(DIGITS) | {"\n"})
     vocabulary, merges = _vocabulary(alphabet, numbers, learned, how.vocabulary)
     fast = Tokenizer(BPE(vocab=vocabulary, merges=merges, unk_token=UNKNOWN))
     fast.pre_tokenizer, fast.decoder = split, decoders.Fuse()

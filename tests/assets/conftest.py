@@ -29,7 +29,15 @@ generate: {{backend: recorded, samples: 2, params: {{path: data/answers.jsonl}}}
 score: [{{verifier: exact, params: {{pattern: 'Answer: (\\d+)'}}}}]
 select: {{sql: select/raft.sql}}
 train:
-  - {{role: policy, objective: sft, init: previous, reference: none, data: cumulative, max_steps: 2, batch_size: 4, learning_rate: 1e-3, max_length: 64}}
+  - role: policy
+    objective: sft
+    init: previous
+    reference: none
+    data: cumulative
+    max_steps: 2
+    batch_size: 4
+    learning_rate: 1e-3
+    max_length: 64
 evaluate: {{backend: recorded, params: {{path: data/answers.jsonl}}, metrics: [mean], by_topic: false}}
 gate: {{on_fail: stop, require: [{{metric: mean, {condition}}}]}}
 compute: {{device: cpu, threads: 1}}
@@ -40,7 +48,7 @@ def write(home: Home, rounds: int = 2, condition: str = "min_delta: 0.0") -> Pat
     """The experiment with its data in <home>/experiments; the path of its YAML."""
     data = home.experiments / "data"
     data.mkdir(parents=True, exist_ok=True)
-    spans = {"train": range(0, 24), "gate": range(100, 106), "test": range(200, 206), "base": range(300, 308)}
+    spans = {"train": range(24), "gate": range(100, 106), "test": range(200, 206), "base": range(300, 308)}
     questions = {split: [{"question": f"{n}+1=", "answer": str(n + 1)} for n in span] for split, span in spans.items()}
     questions["base"] = [row | {"response": f" Answer: {row['answer']}"} for row in questions["base"]]
     answers = [

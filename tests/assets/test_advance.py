@@ -3,7 +3,14 @@
 from collections.abc import Callable
 
 import pytest
-from dagster import DagsterInstance, DagsterRunStatus, build_schedule_context, build_sensor_context
+from dagster import (
+    DagsterInstance,
+    DagsterRunStatus,
+    RepositoryDefinition,
+    SensorEvaluationContext,
+    build_schedule_context,
+    build_sensor_context,
+)
 
 from assets import definitions as location
 from assets.resources import Rondo
@@ -12,10 +19,16 @@ from engine.home import Home
 from engine.locks import Lock
 
 
+def sensor_context(home: Home, instance: DagsterInstance, repository: RepositoryDefinition) -> SensorEvaluationContext:
+    """What the daemon gives to a sensor."""
+    resources = {"rondo": Rondo(home=str(home.root))}
+    return build_sensor_context(instance, instance_ref=instance.get_ref(), repository_def=repository, resources=resources)
+
+
 def tick(home: Home, instance: DagsterInstance) -> tuple[list, str | None]:
     """One evaluation of the sensor: its requests, and the reason for none."""
     repository = location.of(home).get_repository_def()
-    with build_sensor_context(instance=instance, repository_def=repository, resources={"rondo": Rondo(home=str(home.root))}) as context:
+    with sensor_context(home, instance, repository) as context:
         data = repository.get_sensor_def("tiny_loop_advance").evaluate_tick(context)
     for request in data.dynamic_partitions_requests:
         instance.add_dynamic_partitions(request.partitions_def_name, request.partition_keys)
@@ -49,13 +62,13 @@ def test_a_failing_gate_stops_it(ran: Home, rewrite: Callable, instance: Dagster
     with experiment.driver() as driver:
         driver.round(1)
     requests, reason = tick(ran, instance)
-    assert requests == [] and reason.startswith("the gate held round 001 (not mean 0.5 >= 2)")
+    assert requests == [] and reason.startswith("the gate held round 001 (not mean 1 >= 2)")
     experiment.promote(1, "looks fine", "a person")
     (request,), _ = tick(ran, instance)
     assert request.partition_key == "002"
 
 
-@pytest.mark.parametrize("status", [DagsterRunStatus.QUEUED, DagsterRunStatus.STARTED])
+@pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED])
 def test_one_run_at_a_time(ran: Home, instance: DagsterInstance, status: DagsterRunStatus) -> None:
     tick(ran, instance)
     run = create(ran, instance, status, {})
@@ -83,7 +96,7 @@ def test_it_lets_a_headless_driver_work(ran: Home, instance: DagsterInstance) ->
 def test_a_file_that_broke_is_the_reason(ran: Home, instance: DagsterInstance) -> None:
     repository = location.of(ran).get_repository_def()
     (ran.experiments / "tiny-loop.yaml").write_text("experiment: tiny-loop\nrouns: 3\n")
-    with build_sensor_context(instance=instance, repository_def=repository, resources={"rondo": Rondo(home=str(ran.root))}) as context:
+    with sensor_context(ran, instance, repository) as context:
         data = repository.get_sensor_def("tiny_loop_advance").evaluate_tick(context)
     assert data.run_requests == [] and "tiny-loop.yaml:2" in data.skip_message
 

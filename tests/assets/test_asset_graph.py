@@ -1,13 +1,11 @@
 """The graph of every shipped recipe and experiment sorts, follows the recipe, and carries the right names and versions."""
 
 import json
-from pathlib import Path
 
 import pytest
 from dagster import AssetKey, Definitions
 
 from assets import definitions as location
-from assets.experiment import definitions
 from engine import specfile, starters
 from engine.experiment import Experiment
 from engine.home import Home
@@ -19,7 +17,7 @@ QUICKSTART = {
     "eval_score": {"eval_scores_arithmetic_steps", "eval_scores_math"},
     "eval_scores_arithmetic_steps": {"eval_generations", "heldout"},
     "eval_scores_math": {"eval_generations", "heldout"},
-    "evaluation": {"checkpoint", "eval_generations", "eval_score", "eval_scores_arithmetic_steps", "eval_scores_math", "heldout"},
+    "evaluation": {"eval_generations", "eval_score", "eval_scores_arithmetic_steps", "eval_scores_math", "heldout"},
     "generations": {"policy", "prompts"},
     "heldout": set(),
     "policy": set(),
@@ -37,21 +35,20 @@ def edges(defs: Definitions, experiment: str) -> dict[str, set[str]]:
     graph = defs.get_repository_def().asset_graph
     found = {}
     for key in graph.toposorted_asset_keys:
-        assert {k for k in graph.get(key).parent_keys} <= set(found), f"{key} stands before what it reads"
-        found[key] = {k for k in graph.get(key).parent_keys}
+        assert set(graph.get(key).parent_keys) <= set(found), f"{key} stands before what it reads"
+        found[key] = set(graph.get(key).parent_keys)
     return {key.path[1]: {k.path[1] for k in parents} for key, parents in found.items() if key.path[0] == experiment}
 
 
 @pytest.mark.parametrize("recipe", sorted(specfile.recipes()))
-def test_every_recipe_sorts(recipe: str, tmp_path: Path) -> None:
+def test_every_recipe_sorts(recipe: str, home: Home) -> None:
     for split in ("train", "gate", "test"):
-        (tmp_path / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "answer": "1"}) + "\n")
-    path = tmp_path / "mine.yaml"
-    path.write_text(
+        (home.experiments / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "answer": "1"}) + "\n")
+    (home.experiments / "mine.yaml").write_text(
         f"experiment: mine\nextends: {recipe}\nmodels: {{policy: model}}\nscore: [{{verifier: exact}}]\n"
         "prompts: {train: train.jsonl, gate: gate.jsonl, test: test.jsonl, fields: {reference: answer}}\n"
     )
-    found = edges(definitions(Experiment.load(path, home=Home(tmp_path))), "mine")
+    found = edges(location.of(home), "mine")
     assert {"policy", "checkpoint", "evaluation", "promotion"} <= set(found)
 
 
@@ -76,7 +73,7 @@ def test_names_groups_partitions_and_code_versions(home: Home) -> None:
     node = repository.asset_graph.get(AssetKey(["tiny-loop", "generations"]))
     assert (node.group_name, node.partitions_def.name, node.code_version) == ("tiny_loop", "rounds_tiny-loop", "1")
     assert node.metadata["table"] == "generations/rollout"
-    assert repository.has_job("tiny_loop_round") and repository.has_sensor_def("tiny_loop_advance") and repository.has_schedule_def("tiny_loop_nightly")
+    assert repository.has_job("tiny_loop_round")
     assert repository.get_sensor_def("tiny_loop_advance").default_status.value == "STOPPED"
     assert repository.get_schedule_def("tiny_loop_nightly").default_status.value == "STOPPED"
 

@@ -19,6 +19,7 @@ from engine.experiment import Experiment
 from engine.home import Home
 
 ROOT = Path(__file__).parent.parent.parent
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 CODE = "import sys; from assets.ui import start; sys.exit(start(sys.argv[1], port=int(sys.argv[2])))"
 LAUNCH = """mutation($p: ExecutionParams!) { launchRun(executionParams: $p) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message } } }"""
@@ -87,7 +88,7 @@ def ui(home: Home) -> Iterator[tuple[subprocess.Popen, Client]]:
 
 
 @pytest.mark.slow
-def test_a_round_by_hand_then_the_sensor_alone_until_the_gate_stops_it(ui: tuple[subprocess.Popen, Client], home: Home, rewrite: Callable) -> None:
+def test_a_round_by_hand_then_the_sensor_until_the_gate_stops_it(ui: tuple, home: Home, rewrite: Callable) -> None:
     rewrite(rounds=3)
     child, client = ui
     location = client.location()
@@ -106,9 +107,8 @@ def test_a_round_by_hand_then_the_sensor_alone_until_the_gate_stops_it(ui: tuple
         }
         launched = client.ask(LAUNCH, p=params)["launchRun"]
         assert launched["__typename"] == "LaunchRunSuccess", launched
-        ended = ("SUCCESS", "FAILURE", "CANCELED")
         run = launched["run"]["runId"]
-        wait(f"the run of {partition}", lambda run=run: client.ask(RUN, id=run)["runOrError"]["status"] in ended, 180)
+        wait(f"the run of {partition}", lambda run=run: client.ask(RUN, id=run)["runOrError"]["status"] in ENDED, 180)
         assert client.ask(RUN, id=run)["runOrError"]["status"] == "SUCCESS" and closed(round_)
 
     started = client.ask(START, s=location | {"sensorName": "tiny_loop_advance"})["startSensor"]

@@ -20,9 +20,20 @@ def table(*prompts):
     rows = []
     for p, given in enumerate(prompts):
         for i, (response, score, *verdict) in enumerate(given):
-            rows.append({"prompt_id": f"p{p}", "suite": "test", "sample": i, "generation_id": f"p{p}-{i}", "content_id": content_id(response),
-                         "response": response, "response_tokens": len(response), "finish_reason": "length" if response.endswith("+") else "stop",
-                         "score": score, "verdict": verdict[0] if verdict else "right" if score else "wrong"})
+            rows.append(
+                {
+                    "prompt_id": f"p{p}",
+                    "suite": "test",
+                    "sample": i,
+                    "generation_id": f"p{p}-{i}",
+                    "content_id": content_id(response),
+                    "response": response,
+                    "response_tokens": len(response),
+                    "finish_reason": "length" if response.endswith("+") else "stop",
+                    "score": score,
+                    "verdict": verdict[0] if verdict else "right" if score else "wrong",
+                }
+            )
     return pa.Table.from_pylist(rows, schema=answers_schema([]))
 
 
@@ -34,7 +45,17 @@ def right(c, n):
     return [(f"a{i}", float(i < c)) for i in range(n)]
 
 
-@pytest.mark.parametrize(("n", "c", "k", "value"), [(10, 3, 1, 0.3), (10, 3, 5, 0.9167), (10, 0, 5, 0.0), (10, 10, 1, 1.0), (5, 2, 4, 1.0), (1, 1, 1, 1.0)])
+@pytest.mark.parametrize(
+    ("n", "c", "k", "value"),
+    [
+        (10, 3, 1, 0.3),
+        (10, 3, 5, 0.9167),
+        (10, 0, 5, 0.0),
+        (10, 10, 1, 1.0),
+        (5, 2, 4, 1.0),
+        (1, 1, 1, 1.0),
+    ],
+)
 def test_pass_at_k_known_values(n, c, k, value):
     assert one(f"pass@{k}", *right(c, n)) == pytest.approx(value, abs=5e-5)
 
@@ -47,17 +68,28 @@ def test_pass_at_k_equals_counting_every_draw():
                 assert one(f"pass@{k}", *right(c, n)) == pytest.approx(sum(any(d) for d in draws) / len(draws), abs=1e-12)
 
 
-@pytest.mark.parametrize(("answers", "value"), [
-    ([("Answer: 4", 1.0), ("so Answer: 4.0", 1.0), ("Answer: 5", 0.0), ("#### 5", 0.0)], 0.5),
-    ([("a", 1.0), ("a", 1.0), ("a", 1.0), ("b", 0.0)], 1.0),
-    ([("a", 1.0), ("b", 0.0), ("b", 0.0), ("c", 1.0)], 0.0),
-    ([("a", 1.0), ("b", 0.0), ("c", 0.0), ("d", 0.0)], 0.25),
-    ([("4", 1.0), ("junk", 0.0, "unparseable"), ("junk", 0.0, "unparseable"), ("junk", 0.0, "unparseable")], 1.0),
-    ([("junk", 0.0, "unparseable")] * 4, 0.0),
-    ([(r"\boxed{\frac{1}{2}}.", 1.0), (r"first \boxed{3} then \boxed{\frac{1}{2}}", 1.0), (r"\boxed{3}", 0.0), ("Answer: 1\nAnswer: 7", 0.0)], 1.0),
-    ([("Answer: 1,000", 1.0), ("#### 1000", 1.0), ("Answer: 1000.", 1.0), ("Answer: 10", 0.0)], 1.0),
-    ([("Answer: 6", 1.0), ("wrong steps. Answer: 6", 0.0), ("Answer: 6", 1.0), ("Answer: 7", 0.0)], 2 / 3),
-])
+@pytest.mark.parametrize(
+    ("answers", "value"),
+    [
+        ([("Answer: 4", 1.0), ("so Answer: 4.0", 1.0), ("Answer: 5", 0.0), ("#### 5", 0.0)], 0.5),
+        ([("a", 1.0), ("a", 1.0), ("a", 1.0), ("b", 0.0)], 1.0),
+        ([("a", 1.0), ("b", 0.0), ("b", 0.0), ("c", 1.0)], 0.0),
+        ([("a", 1.0), ("b", 0.0), ("c", 0.0), ("d", 0.0)], 0.25),
+        ([("4", 1.0), ("junk", 0.0, "unparseable"), ("junk", 0.0, "unparseable"), ("junk", 0.0, "unparseable")], 1.0),
+        ([("junk", 0.0, "unparseable")] * 4, 0.0),
+        (
+            [
+                (r"\boxed{\frac{1}{2}}.", 1.0),
+                (r"first \boxed{3} then \boxed{\frac{1}{2}}", 1.0),
+                (r"\boxed{3}", 0.0),
+                ("Answer: 1\nAnswer: 7", 0.0),
+            ],
+            1.0,
+        ),
+        ([("Answer: 1,000", 1.0), ("#### 1000", 1.0), ("Answer: 1000.", 1.0), ("Answer: 10", 0.0)], 1.0),
+        ([("Answer: 6", 1.0), ("wrong steps. Answer: 6", 0.0), ("Answer: 6", 1.0), ("Answer: 7", 0.0)], 2 / 3),
+    ],
+)
 def test_majority_votes(answers, value):
     assert one("maj@4", *answers) == pytest.approx(value, abs=1e-12)
 
@@ -85,17 +117,26 @@ def test_parse_names():
     file, k = parse("pass@4")
     assert (file.path.name, k) == ("pass.sql", 4)
     assert parse("mean")[1] is None
-    for name, message in {"pas@1": "did you mean 'pass'", "pass": "needs a k", "pass@0": "needs a k", "mean@2": "takes no k", "Pass@x": "no metric"}.items():
+    for name, message in {
+        "pas@1": "did you mean 'pass'",
+        "pass": "needs a k",
+        "pass@0": "needs a k",
+        "mean@2": "takes no k",
+        "Pass@x": "no metric",
+    }.items():
         with pytest.raises(SpecError, match=message):
             parse(name)
 
 
-@pytest.mark.parametrize(("evaluate", "score", "message"), [
-    ({"samples": 2, "metrics": ["pass@4"]}, None, "metric 'pass@4': k is 4 but a prompt has 2 samples"),
-    ({"samples": 8, "metrics": ["maj@4"]}, None, "k is 4 but a prompt has 8 samples; they must be equal"),
-    ({"metrics": ["meen"]}, None, "did you mean 'mean'"),
-    ({"metrics": ["mean"]}, [], "needs scores, and the spec has no scorer"),
-])
+@pytest.mark.parametrize(
+    ("evaluate", "score", "message"),
+    [
+        ({"samples": 2, "metrics": ["pass@4"]}, None, "metric 'pass@4': k is 4 but a prompt has 2 samples"),
+        ({"samples": 8, "metrics": ["maj@4"]}, None, "k is 4 but a prompt has 8 samples; they must be equal"),
+        ({"metrics": ["meen"]}, None, "did you mean 'mean'"),
+        ({"metrics": ["mean"]}, [], "needs scores, and the spec has no scorer"),
+    ],
+)
 def test_check_refuses_metrics_that_cannot_be_measured(evaluate, score, message):
     more = {} if score is None else {"score": score}
     with pytest.raises(SpecError, match=message):
@@ -103,18 +144,22 @@ def test_check_refuses_metrics_that_cannot_be_measured(evaluate, score, message)
 
 
 def test_check_accepts_all_shipped_metrics():
-    check(spec(evaluate={"samples": 4, "metrics": ["pass@1", "pass@4", "maj@4", "mean", "length", "unparseable", "truncated", "distinct"]}))
+    metrics = ["pass@1", "pass@4", "maj@4", "mean", "length", "unparseable", "truncated", "distinct"]
+    check(spec(evaluate={"samples": 4, "metrics": metrics}))
     check(spec(evaluate={"metrics": ["length", "distinct"]}, score=[]))
 
 
-@pytest.mark.parametrize(("sql", "message"), [
-    ("select prompt_id from answers group by 1", "expected the columns prompt_id and value"),
-    ("select prompt_id, 1 as value from answers", "expected one row for each of 2 prompts, found 4; see prompt 'p"),
-    ("select prompt_id, 1 as value from answers where prompt_id = 'p0' and sample = 0", "see prompt 'p1'"),
-    ("select prompt_id, 'high' as value from answers group by 1", "expected numbers, found"),
-    ("select prompt_id, 'inf'::double as value from answers group by 1", "has the value inf"),
-    ("select prompt_id, scoer as value from answers", "scoer"),
-])
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("select prompt_id from answers group by 1", "expected the columns prompt_id and value"),
+        ("select prompt_id, 1 as value from answers", "expected one row for each of 2 prompts, found 4; see prompt 'p"),
+        ("select prompt_id, 1 as value from answers where prompt_id = 'p0' and sample = 0", "see prompt 'p1'"),
+        ("select prompt_id, 'high' as value from answers group by 1", "expected numbers, found"),
+        ("select prompt_id, 'inf'::double as value from answers group by 1", "has the value inf"),
+        ("select prompt_id, scoer as value from answers", "scoer"),
+    ],
+)
 def test_wrong_metric_names_file_and_cause(tmp_path, sql, message):
     (tmp_path / "metrics").mkdir()
     (tmp_path / "metrics" / "mine.sql").write_text(sql)

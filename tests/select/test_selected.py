@@ -10,7 +10,8 @@ from engine.ids import digest
 from engine.select.steps import SelectedStep
 from engine.tables import check, check_keys
 
-GOLD = [{"role": "user", "content": "ask g", "origin": "prompt", "weight": 0.0}, {"role": "assistant", "content": "gold", "origin": "gold", "weight": 1.0}]
+GOLD = [{"role": "user", "content": "ask g", "origin": "prompt", "weight": 0.0},
+        {"role": "assistant", "content": "gold", "origin": "gold", "weight": 1.0}]
 
 
 @pytest.fixture
@@ -94,7 +95,8 @@ def test_random_draws_by_seed_and_ignores_scores(small):
 
 
 def test_cumulative_adds_each_fresh_row_once(small):
-    small.put("selected", "policy", [{"row_id": "gold1", "prompt_id": "g", "messages": GOLD, "weight": 1.0, "origin": "gold", "source_round": -1}], -1)
+    gold = {"row_id": "gold1", "prompt_id": "g", "messages": GOLD, "weight": 1.0, "origin": "gold", "source_round": -1}
+    small.put("selected", "policy", [gold], -1)
     for round_ in range(3):
         small.prompts(["q"], round_=round_)
         small.answers([("q", f"answer {round_}", 1.0)], round_=round_)
@@ -127,10 +129,12 @@ def test_answers_of_evaluation_cannot_be_selected(small):
 
 
 def test_sql_may_bring_its_own_messages(small):
-    sql = "select prompt_id, list_append(messages, {'role': 'assistant', 'content': 'one'}) as messages, 'refined' as origin, 2 as weight from prompts where prompt_id = 'p1'"
+    sql = ("select prompt_id, list_append(messages, {'role': 'assistant', 'content': 'one'}) as messages, 'refined' as origin, "
+           "2 as weight from prompts where prompt_id = 'p1'")
     row = run(small, write(small, sql))[1][0]
     assert row["messages"] == [
-        {"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0}, {"role": "assistant", "content": "one", "origin": "given", "weight": 1.0},
+        {"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0},
+        {"role": "assistant", "content": "one", "origin": "given", "weight": 1.0},
     ]
     assert (row["generation_id"], row["weight"], row["origin"]) == (None, 2.0, "refined")
 
@@ -138,7 +142,7 @@ def test_sql_may_bring_its_own_messages(small):
 def test_empty_selection_says_why(small):
     with pytest.raises(StepError, match=r"0 of 12 answers \(11 scored\) have score >= 2; best score 1; verdicts: wrong 8, right 3, none 1"):
         run(small, min_score=2)
-    with pytest.raises(StepError, match="history.selected has 0 rows"):
+    with pytest.raises(StepError, match=r"history\.selected has 0 rows"):
         run(small, "select/gold.sql")
 
 
@@ -186,7 +190,7 @@ def test_null_prompt_and_missing_prompt_are_named(small):
 
 
 def test_parameters_must_match(small):
-    with pytest.raises(QueryError, match="'tpo' is given.*\n.*did you mean 'top'"):
+    with pytest.raises(QueryError, match=r"'tpo' is given.*\n.*did you mean 'top'"):
         run(small, tpo=1)
     assert chosen(run(small, top=None)[1]) == ["p1-1"]
 
@@ -195,14 +199,15 @@ def test_file_beside_the_spec_goes_first_and_a_wrong_name_is_corrected(small):
     (small.folder / "select").mkdir()
     (small.folder / "select" / "raft.sql").write_text("select prompt_id, generation_id from scored where sample = 3")
     assert chosen(run(small)[1]) == ["p1-3", "p2-3", "p3-3"]
-    with pytest.raises(QueryError, match="did you mean 'select/rft.sql'"):
+    with pytest.raises(QueryError, match=r"did you mean 'select/rft\.sql'"):
         run(small, "select/rtf.sql")
 
 
 def test_settings_follow_the_code_and_not_the_comments(small):
     step, path = SelectedStep("policy"), small.folder / "spec.yaml"
     one = spec(select={"sql": "mine.sql"})
-    texts = ["-- about\nselect prompt_id, generation_id from scored -- all\n", "select  prompt_id, generation_id\nfrom scored;", "select prompt_id, generation_id from scored limit 1"]
+    texts = ["-- about\nselect prompt_id, generation_id from scored -- all\n", "select  prompt_id, generation_id\nfrom scored;",
+             "select prompt_id, generation_id from scored limit 1"]
     found = []
     for text in texts:
         write(small, text)

@@ -15,7 +15,10 @@ from engine.query import SQL, export
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 QUERIES = sorted(path.stem for path in (SQL / "queries").glob("*.sql"))
 START = datetime(2026, 1, 1, tzinfo=UTC)
-TALK = [{"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0}, {"role": "assistant", "content": "yes", "origin": "policy", "weight": 1.0}]
+TALK = [
+    {"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0},
+    {"role": "assistant", "content": "yes", "origin": "policy", "weight": 1.0},
+]
 
 
 def step(name, seconds=1.0, **more):
@@ -32,29 +35,77 @@ def small(tmp_path_factory):
     lake.prompts(["t1", "t2"], "test", -1, {"t1": "gain", "t2": "loss"})
     for round_, solved in ((-1, "t1"), (0, "t1"), (1, "t2")):
         lake.answers([(t, "x", float(t == solved)) for t in ("t1", "t2")], part="eval", round_=round_)
-        values = [("test", "pass@1", None, 0.5 + round_ / 10, 0.1), ("gate", "pass@1", None, 0.4, 0.1), ("test", "length", None, 9.0, 1.0),
-                  ("test", "pass@1", "gain", 0.25, None)]
-        lake.put("evaluations", "policy", [dict(zip(("suite", "metric", "topic", "value", "stderr"), v, strict=True)) | {"n": 2} for v in values], round_)
+        values = [
+            ("test", "pass@1", None, 0.5 + round_ / 10, 0.1),
+            ("gate", "pass@1", None, 0.4, 0.1),
+            ("test", "length", None, 9.0, 1.0),
+            ("test", "pass@1", "gain", 0.25, None),
+        ]
+        lake.put(
+            "evaluations",
+            "policy",
+            [dict(zip(("suite", "metric", "topic", "value", "stderr"), v, strict=True)) | {"n": 2} for v in values],
+            round_,
+        )
         old = {"digest": f"old{round_}", "role": "policy", "attempt": "a", "tokens": 5, "rows_trained": 9, "at": START}
-        lake.put("checkpoints", "policy", [old, old | {"digest": f"d{round_}", "attempt": "b", "tokens": 70, "rows_trained": 2, "at": START + timedelta(1)}], round_)
+        lake.put(
+            "checkpoints",
+            "policy",
+            [old, old | {"digest": f"d{round_}", "attempt": "b", "tokens": 70, "rows_trained": 2, "at": START + timedelta(1)}],
+            round_,
+        )
     for round_ in (0, 1):
         lake.prompts(["p1", "p2"], "train", round_)
-        lake.answers([("p1", "no", 0.0), ("p1", "yes", 1.0), ("p2", "no", 0.0), ("p2", "hm", 0.5)], round_=round_, model=f"d{round_ - 1}", scorer="exact")
-        lake.put("scores", "rollout/steps", [{"item_id": f"p1-{i}" + "-r1" * round_, "prompt_id": "p1", "scorer": "steps", "value": v} for i, v in enumerate((1.0, None))], round_)
-    row = {"row_id": "r0", "prompt_id": "p1", "generation_id": "p1-1", "messages": TALK, "weight": 1.0, "origin": "generation", "source_round": 0, "reason": "score 1"}
+        lake.answers(
+            [("p1", "no", 0.0), ("p1", "yes", 1.0), ("p2", "no", 0.0), ("p2", "hm", 0.5)],
+            round_=round_,
+            model=f"d{round_ - 1}",
+            scorer="exact",
+        )
+        lake.put(
+            "scores",
+            "rollout/steps",
+            [{"item_id": f"p1-{i}" + "-r1" * round_, "prompt_id": "p1", "scorer": "steps", "value": v} for i, v in enumerate((1.0, None))],
+            round_,
+        )
+    row = {
+        "row_id": "r0",
+        "prompt_id": "p1",
+        "generation_id": "p1-1",
+        "messages": TALK,
+        "weight": 1.0,
+        "origin": "generation",
+        "source_round": 0,
+        "reason": "score 1",
+    }
     lake.put("selected", "policy", [row], 0)
     lake.put("selected", "policy", [row, row | {"row_id": "r1", "generation_id": "p1-1-r1", "source_round": 1}], 1)
     lake.put("trained_rows", "policy", [{"digest": "d1", "position": i, "row_id": r} for i, r in enumerate(("r1", "r0", "r1"))], 1)
     decision = {"role": "policy", "reason": "fine", "decided_by": "gate"}
-    lake.put("promotions", "policy", [decision | {"decision": "promoted", "digest": "d-1", "effective_round": 0, "sequence": 0, "opening": 0}], -1)
-    lake.put("promotions", "policy", [
-        decision | {"decision": "promoted", "digest": "old0", "effective_round": 1, "sequence": 1, "opening": 0},
-        decision | {"decision": "promoted", "digest": "d0", "effective_round": 1, "sequence": 3, "opening": 1},
-    ], 0)
-    lake.put("promotions", "policy", [
-        decision | {"decision": "promoted", "digest": "old1", "effective_round": 2, "sequence": 2, "opening": 0},
-        decision | {"decision": "held", "digest": "d1", "effective_round": 2, "sequence": 4, "opening": 1},
-    ], 1)
+    lake.put(
+        "promotions",
+        "policy",
+        [decision | {"decision": "promoted", "digest": "d-1", "effective_round": 0, "sequence": 0, "opening": 0}],
+        -1,
+    )
+    lake.put(
+        "promotions",
+        "policy",
+        [
+            decision | {"decision": "promoted", "digest": "old0", "effective_round": 1, "sequence": 1, "opening": 0},
+            decision | {"decision": "promoted", "digest": "d0", "effective_round": 1, "sequence": 3, "opening": 1},
+        ],
+        0,
+    )
+    lake.put(
+        "promotions",
+        "policy",
+        [
+            decision | {"decision": "promoted", "digest": "old1", "effective_round": 2, "sequence": 2, "opening": 0},
+            decision | {"decision": "held", "digest": "d1", "effective_round": 2, "sequence": 4, "opening": 1},
+        ],
+        1,
+    )
     for round_, number in ((-1, 0), (0, 1), (1, 1)):
         lake.put("steps", "opening", [opened(number)], round_)
         for name, seconds in (("generations", 2.0), ("checkpoint", 4.0)):
@@ -75,12 +126,37 @@ def ask(small, name, **params):
 
 def test_rounds(small):
     base, first, second = rows(small, "select * from lake.rounds")
-    assert [base[c] for c in ("round", "prompts", "answers", "policy_in", "checkpoint", "policy_out", "test")] == [-1, None, None, None, "d-1", "d-1", 0.4]
-    assert {k: first[k] for k in ("prompts", "answers", "pass_rate", "kept", "trained", "metric", "test", "test_stderr", "gate", "decision")} == {
-        "prompts": 2, "answers": 4, "pass_rate": 0.25, "kept": 1, "trained": 2, "metric": "pass@1", "test": 0.5, "test_stderr": 0.1, "gate": 0.4,
-        "decision": "promoted"}
+    assert [base[c] for c in ("round", "prompts", "answers", "policy_in", "checkpoint", "policy_out", "test")] == [
+        -1,
+        None,
+        None,
+        None,
+        "d-1",
+        "d-1",
+        0.4,
+    ]
+    assert {
+        k: first[k] for k in ("prompts", "answers", "pass_rate", "kept", "trained", "metric", "test", "test_stderr", "gate", "decision")
+    } == {
+        "prompts": 2,
+        "answers": 4,
+        "pass_rate": 0.25,
+        "kept": 1,
+        "trained": 2,
+        "metric": "pass@1",
+        "test": 0.5,
+        "test_stderr": 0.1,
+        "gate": 0.4,
+        "decision": "promoted",
+    }
     assert (first["policy_in"], first["policy_out"], first["seconds"]) == ("d-1", "d0", 6.5)
-    assert (second["decision"], second["policy_in"], second["checkpoint"], second["policy_out"], second["kept"]) == ("held", "d0", "d1", "d0", 1)
+    assert (second["decision"], second["policy_in"], second["checkpoint"], second["policy_out"], second["kept"]) == (
+        "held",
+        "d0",
+        "d1",
+        "d0",
+        1,
+    )
 
 
 def test_a_reopened_round_has_no_decision_until_it_is_made_again(small, tmp_path):
@@ -97,7 +173,10 @@ def test_a_reopened_round_has_no_decision_until_it_is_made_again(small, tmp_path
 def test_learning_curve(small):
     found = rows(small, "select * from lake.learning_curve where metric = 'pass@1' and suite = 'test' order by round")
     assert [(r["round"], r["value"], r["digest"], r["decision"]) for r in found] == [
-        (-1, 0.4, "d-1", "promoted"), (0, 0.5, "d0", "promoted"), (1, 0.6, "d1", "held")]
+        (-1, 0.4, "d-1", "promoted"),
+        (0, 0.5, "d0", "promoted"),
+        (1, 0.6, "d1", "held"),
+    ]
     assert len(ask(small, "learning_curve", metric="length", experiment="small")) == 3
     assert ask(small, "learning_curve", experiment="other") == []
 
@@ -105,7 +184,9 @@ def test_learning_curve(small):
 def test_prompt_history_never_solved_and_lost(small):
     found = rows(small, "select * from lake.prompt_history where part = 'rollout' order by round, prompt_id")
     assert [(r["prompt_id"], r["answers"], r["right_answers"], r["pass_rate"], r["best_score"]) for r in found[:2]] == [
-        ("p1", 2, 1, 0.5, 1.0), ("p2", 2, 0, 0.0, 0.5)]
+        ("p1", 2, 1, 0.5, 1.0),
+        ("p2", 2, 0, 0.0, 0.5),
+    ]
     assert [(r["prompt_id"], r["rounds"], r["answers"], r["question"]) for r in ask(small, "never_solved")] == [("p2", 2, 4, "ask p2")]
     assert [(r["prompt_id"], r["solved_round"], r["last_round"], r["topic"]) for r in ask(small, "lost")] == [("t1", 0, 1, "gain")]
     assert {r["part"] for r in rows(small, "select part from prompt_history", 1)} == {"rollout"}
@@ -123,7 +204,9 @@ def test_step_costs(small):
 def test_selection_and_lineage(small):
     found = ask(small, "lineage", checkpoint="d1")
     assert [(r["row_id"], r["times"], r["source_round"], r["score"], r["written_by"], r["question"], r["answer"]) for r in found] == [
-        ("r1", 2, 1, 1.0, "d0", "ask p1", "yes"), ("r0", 1, 0, 1.0, "d-1", "ask p1", "yes")]
+        ("r1", 2, 1, 1.0, "d0", "ask p1", "yes"),
+        ("r0", 1, 0, 1.0, "d-1", "ask p1", "yes"),
+    ]
     assert ask(small, "lineage", checkpoint="nothing") == []
     assert [(r["round"], r["generation_id"], r["reason"]) for r in ask(small, "selection", round=0)] == [(0, "p1-1", "score 1")]
     assert [(r["mean_score"], r["kept_score"]) for r in ask(small, "kept_scores")] == [(0.375, 1.0)] * 2
@@ -131,8 +214,18 @@ def test_selection_and_lineage(small):
 
 def test_scorer_disagreement_and_topics(small):
     found = ask(small, "scorer_disagreement")[0]
-    assert (found["first_scorer"], found["answers"], found["only_first"], found["only_second"], found["without_score"]) == ("exact", 2, 0, 1, 1)
-    assert [(r["topic"], r["round"], r["value"]) for r in ask(small, "topics")] == [("gain", -1, 0.25), ("gain", 0, 0.25), ("gain", 1, 0.25)]
+    assert (found["first_scorer"], found["answers"], found["only_first"], found["only_second"], found["without_score"]) == (
+        "exact",
+        2,
+        0,
+        1,
+        1,
+    )
+    assert [(r["topic"], r["round"], r["value"]) for r in ask(small, "topics")] == [
+        ("gain", -1, 0.25),
+        ("gain", 0, 0.25),
+        ("gain", 1, 0.25),
+    ]
 
 
 @pytest.mark.parametrize("name", VIEWS)
@@ -145,7 +238,7 @@ def test_every_view_runs_in_each_schema_and_on_an_empty_lake(small, name, tmp_pa
 @pytest.mark.parametrize("name", QUERIES)
 def test_every_query_runs_and_says_what_it_does(small, name, tmp_path):
     file = sqlfile.read(sqlfile.find(f"queries/{name}"))
-    given = {n: "d" for n in file.parameters - set(file.defaults)}
+    given = dict.fromkeys(file.parameters - set(file.defaults), "d")
     assert given.keys() <= {"checkpoint"}
     assert ask(small, name, **given) == ask(small, name, **given) != []
     assert ask(SmallLake(tmp_path), name, **given) == []
@@ -165,4 +258,7 @@ def test_views_export_to_any_duckdb_client(small):
     with duckdb.connect() as connection:
         connection.execute(export(small.lake))
         for name in VIEWS:
-            assert connection.sql(f"select * from lake.{name}").to_arrow_table().num_rows == small.session().table(f"select * from lake.{name}").num_rows
+            assert (
+                connection.sql(f"select * from lake.{name}").to_arrow_table().num_rows
+                == small.session().table(f"select * from lake.{name}").num_rows
+            )

@@ -96,7 +96,7 @@ def test_training_learns_counts_and_repeats_itself(tmp_path, model, capfd):
     assert sorted(one.row_ids) == sorted([r["row_id"] for r in sums()] * 3)
     assert events.began == [("checkpoint", 18, 0, "steps")]
     assert events.steps == 18
-    assert weighted_loss(one.folder, sums()) < 0.7 * weighted_loss(model, sums())
+    assert weighted_loss(one.folder, sums()) < 0.8 * weighted_loss(model, sums())
     assert one.tokens == 3 * sum(len(e.ids) for e in examples_of(model, sums())[2])
     assert capfd.readouterr() == ("", "")
 
@@ -131,9 +131,23 @@ def test_half_precision_is_saved_as_the_experiment_has_it(tmp_path, model):
 
 
 def test_a_loss_that_is_not_finite_names_step_and_rows(tmp_path, model):
-    with pytest.raises(StepError, match=r"training step 2 of 6: the loss is (nan|inf); rows of its batch: [0-9a-f]{16}, "):
-        sft(job(tmp_path, model, learning_rate=1e30))
+    broken = tmp_path / "broken"
+    loaded, tokenizer = models.load(model, CPU)
+    with torch.no_grad():
+        loaded.model.embed_tokens.weight[tokenizer("23")["input_ids"][0]] = float("inf")
+    loaded.save_pretrained(broken)
+    tokenizer.save_pretrained(broken)
+    with pytest.raises(StepError, match=r"training step \d of 6: the loss is nan; rows of its batch: ") as error:
+        sft(job(tmp_path, broken))
+    number = int(error.value.message.split()[2])
+    planned = sft(job(tmp_path / "whole", model)).row_ids[4 * (number - 1) : 4 * number]
+    assert error.value.message.endswith(", ".join(planned))
     assert not (tmp_path / "out").exists()
+
+
+def test_gradients_that_are_not_finite_stop_before_they_spoil_the_weights(tmp_path, model):
+    with pytest.raises(StepError, match=r"training step 2 of 6: the gradient norm is nan; rows of its batch: [0-9a-f]{16}, "):
+        sft(job(tmp_path, model, learning_rate=1e30))
 
 
 def test_rows_longer_than_the_models_positions(tmp_path, model):

@@ -191,7 +191,7 @@ class Compute(Part):
     device: str = F("auto", "cpu, cuda, cuda:N; auto: the first GPU, else the CPU")
     threads: int | Literal["auto"] = F("auto", "CPU threads of torch; auto: cores that are free at the first run", "threads")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = F("auto", "auto: bfloat16 on a GPU, float32 on a CPU")
-    memory_limit: str = F("1GB", "DuckDB memory before it spills to disk", "bytes with a suffix")
+    memory_limit: str = F("1.5GB", "DuckDB memory before it spills to disk", "bytes with a suffix")
 
 
 class Spec(Part):

@@ -98,8 +98,8 @@ def _after(found: Experiment, state: State, entries: list[Entry], stopped: Stopp
 
     report = look(found, state)
     if json:
-        steps = [{"round": key(e.round), "step": e.step, "state": e.state, "rows_in": e.rows_in, "rows_out": e.rows_out, "seconds": e.seconds}
-                 for e in entries]
+        kept = ("step", "state", "rows_in", "rows_out", "seconds", "reused_from")
+        steps = [{"round": key(entry.round)} | {name: getattr(entry, name) for name in kept} for entry in entries]
         emit(report.as_json() | {"steps": steps, "stopped": None if stopped is None else str(stopped)})
         return
     text.status(out(), report, short=True)

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from dagster import AssetCheckEvaluation, AssetCheckKey, AssetKey, AssetMaterialization, DagsterEventType, DagsterInstance
-from dagster._core.definitions.data_version import CODE_VERSION_TAG, DATA_VERSION_TAG
+from dagster._core.definitions.data_version import (
+    CODE_VERSION_TAG,
+    DATA_VERSION_IS_USER_PROVIDED_TAG,
+    DATA_VERSION_TAG,
+    NULL_EVENT_POINTER,
+    get_input_data_version_tag,
+    get_input_event_pointer_tag,
+)
 from dagster._core.storage.asset_check_execution_record import COMPLETED_ASSET_CHECK_EXECUTION_RECORD_STATUSES
 
 from assets import checks, metadata
@@ -35,36 +42,53 @@ def reconcile(experiment: Experiment, instance: DagsterInstance | None = None) -
         with instance:
             return reconcile(experiment, instance)
     state = experiment.state()
-    steps, _ = union(experiment.spec, experiment.path)
-    rounds = [r for r in range(BASE, experiment.spec.rounds) if state.closed(r) or (r, OPENING) in state.entries]
+    steps, edges = union(experiment.spec, experiment.path)
+    rounds = [r for r in range(BASE, experiment.spec.rounds) if (r, OPENING) in state.entries]
     following = state.next_round()
     partitions = [key(r) for r in sorted({*rounds, *([] if following is None else [following])})]
     instance.add_dynamic_partitions(f"rounds_{experiment.name}", partitions)
-    reported = sum(_step(experiment, instance, state, step, rounds) for step in steps.values())
+    reported = sum(_step(experiment, instance, state, step, edges[name], rounds) for name, step in steps.items())
     return reported + _decision(experiment, instance)
 
 
-def _step(experiment: Experiment, instance: DagsterInstance, state: State, step: Step, rounds: list[int]) -> int:
+def _step(experiment: Experiment, instance: DagsterInstance, state: State, step: Step, upstream: set[str], rounds: list[int]) -> int:
     asset = AssetKey([experiment.name, step.name])
     tags = instance.event_log_storage.get_latest_tags_by_partition(asset, DagsterEventType.ASSET_MATERIALIZATION, [DATA_VERSION_TAG])
     reported = 0
     for round_ in rounds:
-        entry = state.entries.get((round_, step.name))
-        absent = state.closed(round_) and step.name not in state.graph(round_).steps
-        if entry is None and not absent:
+        entry, version = state.entries.get((round_, step.name)), _version(state, round_, step.name)
+        if version is None:
             continue
-        version = entry.content_hash if entry else SKIPPED
         if tags.get(key(round_), {}).get(DATA_VERSION_TAG) == version:
             continue
         done = Done(round_, step.name, entry.state if entry else SKIPPED, entry)
         instance.report_runless_asset_event(
             AssetMaterialization(
                 asset, partition=key(round_), metadata=metadata.of(done, experiment) | {"made": "without Dagster"},
-                tags={DATA_VERSION_TAG: version, CODE_VERSION_TAG: str(entry.ingredients["revision"] if entry else step.revision)},
+                tags=_tags(experiment, state, round_, upstream)
+                | {DATA_VERSION_TAG: version, CODE_VERSION_TAG: str(entry.ingredients["revision"] if entry else step.revision)},
             )
         )
         reported += 1
     return reported
+
+
+def _version(state: State, round_: int, step: str) -> str | None:
+    """The data version of a step of an opened round; None where the round has not come so far."""
+    entry = state.entries.get((round_, step))
+    if entry is not None:
+        return entry.content_hash
+    return None if step in state.graph(round_).steps else SKIPPED
+
+
+def _tags(experiment: Experiment, state: State, round_: int, upstream: set[str]) -> dict[str, str]:
+    """Which versions of its inputs a step read, as Dagster itself would note it; without them it would call the step unsynced."""
+    tags = {DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
+    for name in sorted(upstream):
+        version, asset = _version(state, round_, name), AssetKey([experiment.name, name])
+        if version is not None:
+            tags |= {get_input_data_version_tag(asset): version, get_input_event_pointer_tag(asset): NULL_EVENT_POINTER}
+    return tags
 
 
 def _decision(experiment: Experiment, instance: DagsterInstance) -> int:

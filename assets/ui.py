@@ -25,6 +25,8 @@ from engine.home import Home
 GRACE = 30.0  # seconds for Dagster to end by itself before it is killed
 SETTINGS = """\
 # Written by `rondo ui` where it was missing; change it freely.
+nux:
+  enabled: false
 telemetry:
   enabled: false
 run_monitoring:

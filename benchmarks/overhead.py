@@ -25,12 +25,14 @@ from engine.score import Verdict, Verifier, verifiers
 SAMPLES = 10
 SPEC = """
 experiment: overhead
-models: {policy: none}
+base: {data: base.jsonl}
 prompts: {train: train.jsonl, fields: {reference: answer}}
 generate: {backend: dummy, samples: 10, batch: 1000}
 score: [{verifier: dummy}]
 select: {sql: select/raft.sql}
 train: [{init: base, reference: none, data: round}]
+evaluate: {metrics: [mean]}
+compute: {device: cpu, threads: 1}
 """
 
 
@@ -66,14 +68,14 @@ class Odd(Verifier):
 def engine(folder: Path, rows: int) -> float:
     """Seconds for generations, scores and the combined score of `rows` answers."""
     folder.mkdir()
-    lines = [json.dumps({"prompt": f"question {i}", "answer": "1"}) for i in range(rows // SAMPLES)]
-    (folder / "train.jsonl").write_text("\n".join(lines) + "\n")
+    for split, count in (("train", rows // SAMPLES), ("base", 1)):
+        lines = [json.dumps({"prompt": f"{split} question {i}", "answer": "1", "response": "1"}) for i in range(count)]
+        (folder / f"{split}.jsonl").write_text("\n".join(lines) + "\n")
     (folder / "overhead.yaml").write_text(SPEC)
     with Experiment.load(folder / "overhead.yaml", home=folder / "home").driver() as driver:
         driver.open(-1)
         driver.open(0)
-        for step in ("heldout",):
-            driver.step(-1, step)
+        driver.step(-1, "heldout")
         driver.step(0, "prompts")
         start = time.perf_counter()
         for step in ("generations", "scores_dummy", "score"):

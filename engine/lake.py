@@ -12,6 +12,7 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +26,7 @@ from engine.errors import LakeError
 from engine.tables import PARTITION, TABLES, check, check_keys
 
 ATTEMPTS = 12
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
 
 
@@ -257,6 +259,17 @@ def content_hash(name: str, rows: pa.Table) -> str:
     for line in frame.write_ndjson().encode().splitlines():
         total += int.from_bytes(blake2b(line, digest_size=16).digest(), "little")
     return blake2b(f"{name}:{rows.num_rows}:{total % 2**128}".encode(), digest_size=8).hexdigest()
+
+
+def records(rows: pa.Table) -> list[dict[str, Any]]:
+    """Rows as dicts, times as UTC datetimes. As `to_pylist`, which imports pandas for times with a zone: a fifth of a second."""
+    times = [field.name for field in rows.schema if pa.types.is_timestamp(field.type)]
+    for name in times:
+        rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.timestamp("us")).cast(pa.int64()))
+    found = rows.to_pylist()
+    for row in found:
+        row.update({name: EPOCH + timedelta(microseconds=row[name]) for name in times if row[name] is not None})
+    return found
 
 
 def own_columns(rows: pa.Table) -> pa.Table:

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from engine.ids import canonical
-from engine.lake import Lake
+from engine.lake import Lake, records
 from engine.tables import TABLES
 
 ENTRY = "rondo"  # key of the ledger row in a data commit's metadata
@@ -74,7 +74,7 @@ class Ledger:
 
     def reload(self) -> None:
         """Reads the entries as they are in the lake."""
-        rows = self.lake.read("steps", experiment=self.experiment).to_pylist()
+        rows = records(self.lake.read("steps", experiment=self.experiment))
         self.entries = {(row["round"], row["step"]): Entry.of(row) for row in rows}
 
     def get(self, round_: int, step: str) -> Entry | None:

@@ -29,6 +29,10 @@ READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 SCHEMAS = ("bare", "history", "lake")
 # 53 bits of MD5: the same draw on every machine and DuckDB release, unlike hash() and random()
 DRAW = "create macro draw(seed, key) as (md5_number_lower(concat(seed, '/', key)) >> 11)::DOUBLE / 9007199254740992.0"
+SQL_TYPES = {
+    "string": "VARCHAR", "double": "DOUBLE", "float": "FLOAT", "int64": "BIGINT", "int32": "INTEGER", "bool": "BOOLEAN",
+    "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
+}
 HIVE = "{'experiment': VARCHAR, 'round': INTEGER, 'part': VARCHAR}"
 
 
@@ -184,12 +188,11 @@ class Session:
         return self.lake.files(name, experiment=experiment, rounds=rounds, part=part, version=version)
 
     def _table_view(self, schema: str, name: str) -> None:
-        files = self.files(schema, name)
+        files, types = self.files(schema, name), sql_types(name)
         if not files:
-            self.connection.register(f"empty_{schema}_{name}", TABLES[name].schema.empty_table())
-            self.connection.execute(f"create view {schema}.{name} as select * from empty_{schema}_{name}")
+            nulls = ", ".join(f'null::{kind} as "{c}"' for c, kind in types.items())
+            self.connection.execute(f"create view {schema}.{name} as select {nulls} where false")
             return
-        types = sql_types(name)
         columns = ", ".join(f'"{c}"' for c in types)
         if self.lake.local:
             source = source_sql([f.uri for f in files])
@@ -239,9 +242,22 @@ def source_sql(uris: Iterable[str]) -> str:
 @lru_cache
 def sql_types(name: str) -> dict[str, str]:
     """The DuckDB type of each column of a table."""
-    connection = _scratch()
-    connection.register("one", TABLES[name].schema.empty_table())
-    return dict(connection.execute("select column_name, column_type from (describe one)").fetchall())
+    return {column.name: _sql_type(column.type) for column in TABLES[name].schema}
+
+
+def _sql_type(kind: pa.DataType) -> str:
+    """DuckDB's name of an Arrow type. Asking DuckDB would mean to register a table, which imports pandas."""
+    if pa.types.is_list(kind):
+        return f"{_sql_type(kind.value_type)}[]"
+    if pa.types.is_struct(kind):
+        return f"STRUCT({', '.join(f'{_quoted(kind.field(i).name)} {_sql_type(kind.field(i).type)}' for i in range(kind.num_fields))})"
+    if pa.types.is_map(kind):
+        return f"MAP({_sql_type(kind.key_type)}, {_sql_type(kind.item_type)})"
+    return SQL_TYPES[str(kind)]
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
 
 
 def export(lake: Lake) -> str:

@@ -25,7 +25,7 @@ from engine.device import resolve
 from engine.errors import StepError, Stopped
 from engine.home import Home
 from engine.ids import digest
-from engine.lake import Lake, content_hash, own_columns
+from engine.lake import Lake, content_hash, own_columns, records
 from engine.ledger import ENTRY, Entry, Ledger
 from engine.locks import Lock
 from engine.promotion import Decision
@@ -249,4 +249,4 @@ class Driver:
 
 def decisions(lake: Lake, experiment: str) -> list[Decision]:
     """Every row of `promotions` of an experiment."""
-    return [Decision.of(row) for row in lake.read("promotions", experiment=experiment).to_pylist()]
+    return [Decision.of(row) for row in records(lake.read("promotions", experiment=experiment))]

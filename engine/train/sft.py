@@ -45,7 +45,7 @@ def _train(job: Job) -> Trained:
     model, tokenizer = models.load(job.model, job.device if how.lora else replace(job.device, dtype="float32"), job.trust_remote_code)
     examples = _examples(job, model, tokenizer)
     ids, lengths = [e.row_id for e in examples], [len(e.ids) for e in examples]
-    batches = plan(ids, lengths, batch_size=how.batch_size, epochs=how.epochs, max_steps=how.max_steps, seed=job.seed, round_=job.round)
+    batches = plan(ids, batch_size=how.batch_size, epochs=how.epochs, max_steps=how.max_steps, seed=job.seed, round_=job.round)
     consumed = Consumed(batches, ids)
     job.state.mkdir(parents=True, exist_ok=True)
     found = newest(job.state)

@@ -4,12 +4,16 @@ from collections.abc import Callable
 
 import pytest
 from dagster import AssetCheckKey, AssetKey, DagsterEventType, DagsterInstance
+from dagster._core.definitions.data_version import CachingStaleStatusResolver
+from dagster._core.loader import LoadingContextForTest
 
+from assets import definitions as location
 from assets.reconcile import instance_of, reconcile
 from assets.ui import prepare, start
 from engine.errors import RondoError
 from engine.experiment import Experiment
 from engine.home import Home
+from engine.rounds import OPENING
 
 PROMOTION = AssetKey(["tiny-loop", "promotion"])
 
@@ -39,6 +43,10 @@ def test_a_headless_round_is_reported_once(ran: Home, instance: DagsterInstance)
     assert latest.metadata["made"].value == "without Dagster" and latest.tags["dagster/code_version"] == "1"
     assert check(instance)
     assert reconcile(experiment, instance) == 0
+    graph = location.of(ran).get_repository_def().asset_graph
+    stale = CachingStaleStatusResolver(instance, graph, loading_context=LoadingContextForTest(instance))
+    for step in {name for round_, name in entries if round_ == 0} - {OPENING}:
+        assert stale.get_status(AssetKey(["tiny-loop", step]), "000").value == "FRESH", step
 
 
 def test_a_later_round_and_a_changed_one_are_reported(ran: Home, instance: DagsterInstance) -> None:

@@ -101,10 +101,10 @@ def test_the_home_option_stands_before_or_after_the_command(ran: Home, rondo: Ro
     assert json.loads(rondo("status", "--json").stdout) == []
 
 
-def test_help_and_sql_load_nothing_heavy() -> None:
-    heavy = {"torch", "transformers", "trl", "dagster", "datasets", "polars", "faiss", "math_verify", "altair"}
+def test_what_only_looks_loads_nothing_heavy(ran: Home) -> None:
+    heavy = {"torch", "transformers", "trl", "dagster", "datasets", "polars", "pandas", "faiss", "math_verify", "altair"}
     code = ("import sys; from engine.cli import app\n"
-            "for words in (['--help'], ['sql', 'select 1']):\n"
+            "for words in (['--help'], ['sql', 'select 1'], ['status', 'tiny'], ['status'], ['plan', 'tiny'], ['run', 'tiny']):\n"
             "    try: app(words)\n"
             "    except SystemExit as end: assert not end.code, end.code\n"
             "print('LOADED', *sorted(set(sys.modules) & set(sys.argv[1].split())))")

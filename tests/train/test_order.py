@@ -6,35 +6,34 @@ from engine.errors import StepError
 from engine.train.order import plan
 
 IDS = [f"row{i:03d}" for i in range(103)]
-LENGTHS = [10 + 7 * i % 40 for i in range(103)]
 
 
-def named(ids: list[str], lengths: list[int], **more) -> list[list[str]]:
+def named(ids: list[str], **more) -> list[list[str]]:
     given = {"batch_size": 8, "epochs": 1.0, "max_steps": None, "seed": 1, "round_": 0} | more
-    return [[ids[i] for i in batch] for batch in plan(ids, lengths, **given)]
+    return [[ids[i] for i in batch] for batch in plan(ids, **given)]
 
 
 def test_an_epoch_has_every_row_once_and_only_one_batch_that_is_not_full():
-    batches = named(IDS, LENGTHS)
+    batches = named(IDS)
     assert Counter(row for batch in batches for row in batch) == Counter(IDS)
-    assert sorted(map(len, batches)) == [7] + [8] * 12
+    assert [len(batch) for batch in batches] == [8] * 12 + [7]
 
 
 def test_the_plan_does_not_depend_on_the_order_in_which_rows_come():
-    assert named(IDS[::-1], LENGTHS[::-1], epochs=2) == named(IDS, LENGTHS, epochs=2)
+    assert named(IDS[::-1], epochs=2) == named(IDS, epochs=2)
 
 
 def test_seed_and_round_change_the_plan_and_epochs_differ():
-    base = named(IDS, LENGTHS)
-    assert base != named(IDS, LENGTHS, seed=2)
-    assert base != named(IDS, LENGTHS, round_=1)
-    two = named(IDS, LENGTHS, epochs=2)
+    base = named(IDS)
+    assert base != named(IDS, seed=2)
+    assert base != named(IDS, round_=1)
+    two = named(IDS, epochs=2)
     assert two[:13] == base
     assert two[13:] != base
 
 
 def test_max_steps_takes_as_many_epochs_as_it_needs_and_cuts_the_last():
-    batches = named(IDS, LENGTHS, max_steps=30)
+    batches = named(IDS, max_steps=30)
     assert len(batches) == 30
     counts = Counter(row for batch in batches for row in batch)
     assert set(counts) == set(IDS)
@@ -42,23 +41,14 @@ def test_max_steps_takes_as_many_epochs_as_it_needs_and_cuts_the_last():
 
 
 def test_a_part_of_an_epoch():
-    assert len(named(IDS, LENGTHS, epochs=0.5)) == 6
-    assert len(named(IDS, LENGTHS, epochs=0.001)) == 1
-
-
-def test_batches_hold_rows_of_like_length_in_random_order():
-    length = dict(zip(IDS, LENGTHS, strict=True))
-    batches = named(IDS, LENGTHS)
-    spread = [max(length[r] for r in b) - min(length[r] for r in b) for b in batches if len(b) == 8]
-    assert max(spread) <= 8  # 40 different lengths over 12 full batches
-    means = [sum(length[r] for r in b) / len(b) for b in batches]
-    assert means != sorted(means)
+    assert len(named(IDS, epochs=0.5)) == 6
+    assert len(named(IDS, epochs=0.001)) == 1
 
 
 def test_fewer_rows_than_a_batch():
-    assert [sorted(b) for b in named(IDS[:3], LENGTHS[:3], max_steps=4)] == [IDS[:3]] * 4
+    assert [sorted(b) for b in named(IDS[:3], max_steps=4)] == [IDS[:3]] * 4
 
 
 def test_no_rows():
     with pytest.raises(StepError, match="no rows"):
-        plan([], [], batch_size=4, epochs=1, max_steps=None, seed=0, round_=0)
+        plan([], batch_size=4, epochs=1, max_steps=None, seed=0, round_=0)

@@ -110,7 +110,8 @@ class Encoder:
                                 hint="correct it in the selection")
         weights = [weight * row["weight"] for weight in weights]
         # an empty answer still trains its end token: the policy may have given it, and selection chose it
-        if not any(weight and (message["content"] or message["role"] == ASSISTANT) for weight, message in zip(weights, messages, strict=True)):
+        teaches = (message["content"] or message["role"] == ASSISTANT for message in messages)
+        if not any(weight and teach for weight, teach in zip(weights, teaches, strict=True)):
             roles = ", ".join(message["role"] for message in messages)
             raise StepError(f"{name} has nothing that trains (mask {self.mask}, row weight {row['weight']}, messages: {roles})",
                             hint="leave such rows out in the selection, or choose another train.mask")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from dagster import AssetKey, AssetSpec, Definitions, MetadataValue, get_dagster_logger
+from dagster import AssetKey, AssetSpec, Definitions, MetadataValue, get_dagster_logger, in_process_executor
 
 from assets.experiment import definitions, names
 from assets.resources import Rondo
@@ -27,7 +27,7 @@ def of(home: Home) -> Definitions:
         except (RondoError, ImportError, OSError) as error:
             get_dagster_logger("rondo").error(f"{path} is left out: {error}")
             found.append(Definitions(assets=[broken(path, error)]))
-    return Definitions.merge(*found, Definitions(resources={"rondo": Rondo(home=str(home.root))}))
+    return Definitions.merge(*found, Definitions(resources={"rondo": Rondo(home=str(home.root))}, executor=in_process_executor))
 
 
 def _load(path: Path, home: Home, taken: dict[str, Path]) -> Definitions:

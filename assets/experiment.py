@@ -24,10 +24,9 @@ from engine.errors import RondoError, StepError, Stopped
 from engine.experiment import Experiment, key, parse_round
 from engine.graph import union
 from engine.rounds import State
-from engine.run import Done
+from engine.run import Done, Driver
 from engine.step import BASE, Step
 
-WAIT = 30.0  # seconds that a step waits for another driver of the experiment to let go
 SKIPPED = "skipped"  # data version of a step that a round does not have
 
 
@@ -98,9 +97,9 @@ def _asset(called: Names, step: Step, upstream: set[str]) -> AssetsDefinition:
     )
     def run(context: AssetExecutionContext, rondo: Rondo) -> MaterializeResult:
         try:
-            experiment = rondo.experiment(called.path)
-            done = perform(experiment, parse_round(context.partition_key), name, LogProgress(context.log))
-            _say_next(context, called, experiment)
+            experiment, driver = rondo.drive(called.path, LogProgress(context.log))
+            done = perform(driver, parse_round(context.partition_key), name)
+            _say_next(context, called, driver.state())
             version = done.entry.content_hash if done.entry else SKIPPED
             return MaterializeResult(metadata=metadata.of(done, experiment), data_version=DataVersion(version))
         except RondoError as error:
@@ -110,25 +109,24 @@ def _asset(called: Names, step: Step, upstream: set[str]) -> AssetsDefinition:
     return run
 
 
-def _say_next(context: AssetExecutionContext, called: Names, experiment: Experiment) -> None:
+def _say_next(context: AssetExecutionContext, called: Names, state: State) -> None:
     """Adds the partition of the round that may run next, so that it can be chosen in the UI without the sensor."""
     if context.assets_def.key == called.asset("promotion"):
-        following = experiment.state().next_round()
+        following = state.next_round()
         if following is not None:
             context.instance.add_dynamic_partitions(f"rounds_{called.experiment}", [key(following)])
 
 
-def perform(experiment: Experiment, round_: int, step: str, progress: LogProgress) -> Done:
-    """Brings one step of a round up to date under the experiment's lock, as `rondo run` would.
+def perform(driver: Driver, round_: int, step: str) -> Done:
+    """Brings one step of a round up to date, as `rondo run` would.
 
-    Raises LockError while another driver holds on, Stopped or StepError where the round may not run yet, and what the step raises.
+    Raises Stopped or StepError where the round may not run yet, and what the step raises.
     """
-    with experiment.driver(progress, wait=WAIT) as driver:
-        state = driver.state()
-        permit(state, round_)
-        if not state.closed(round_):
-            driver.open(round_)
-        return driver.step(round_, step)
+    state = driver.state()
+    permit(state, round_)
+    if not state.closed(round_):
+        driver.open(round_)
+    return driver.step(round_, step)
 
 
 def permit(state: State, round_: int) -> None:

@@ -1,14 +1,19 @@
-"""The home as a Dagster resource, and progress that goes to a run's log."""
+"""The home as a Dagster resource, which holds an experiment's lock through a run, and progress that goes to the run's log."""
 
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dagster import ConfigurableResource, DagsterLogManager
-from pydantic import Field
+from dagster import ConfigurableResource, DagsterLogManager, InitResourceContext
+from pydantic import Field, PrivateAttr
 
 from engine.experiment import Experiment
 from engine.home import Home
+from engine.run import Driver
+from engine.step import Progress
 
+WAIT = 30.0  # seconds that a run waits for another driver of the experiment to let go
 EVERY = 10.0  # seconds between two progress lines of one step
 
 
@@ -16,6 +21,26 @@ class Rondo(ConfigurableResource):
     """The home that the assets of this code location run in."""
 
     home: str = Field(description="the home folder (RONDO_HOME): experiments, lake, checkpoints, journal")
+    _held: ExitStack = PrivateAttr(default_factory=ExitStack)
+    _driven: dict[str, tuple[Experiment, Driver]] = PrivateAttr(default_factory=dict)
+
+    @contextmanager
+    def yield_for_execution(self, context: InitResourceContext) -> Iterator["Rondo"]:
+        """Lets go of every lock when the run ends, however it ends."""
+        with self._held:
+            yield self
+
+    def drive(self, path: str, progress: Progress) -> tuple[Experiment, Driver]:
+        """The experiment of a YAML with its driver; a run loads it once and holds its lock until it ends.
+
+        SpecError where the YAML is broken, LockError while another process drives the experiment.
+        """
+        if path not in self._driven:
+            experiment = self.experiment(path)
+            self._driven[path] = experiment, self._held.enter_context(experiment.driver(progress, wait=WAIT))
+        experiment, driver = self._driven[path]
+        driver.progress = progress
+        return experiment, driver
 
     def experiment(self, path: str) -> Experiment:
         """The experiment of a YAML as it is now, so that an edit counts without a reload. SpecError where it is broken."""

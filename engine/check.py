@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engine import evaluate, generate, graph, models, prompts, score, select, specfile
+from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
+from engine.errors import SpecError
 from engine.spec import Spec
 from engine.step import BASE
+from engine.train import tiny
 
 
 def check(spec: Spec, spec_path: Path) -> dict[str, int]:
     """Raises what is wrong (SpecError, DataError, QueryError, ModelError), each with its place; returns prompts by split."""
-    for one in _distinct(spec):
-        score.check(one)
-        select.load(one, spec_path)
-        evaluate.check(one, spec_path)
-        generate.params(one.generate.backend, one.generate.params, "generate.params")
+
+    def about(field: str, round_: int = 0) -> AbstractContextManager[None]:
+        return _placed(spec, spec_path, field, round_)
+
+    for round_, one in _distinct(spec):
+        for index, scorer in enumerate(one.score):
+            with about(f"score.{index}.verifier", round_):
+                score.make(scorer)
+        with about("score", round_):
+            score.check(one)
+        with about("select.sql", round_):
+            select.load(one, spec_path)
+        with about("evaluate.metrics", round_):
+            evaluate.check(one, spec_path)
+        with about("generate.backend", round_):
+            generate.params(one.generate.backend, one.generate.params, "generate.params")
         if one.evaluate.backend:
-            generate.params(one.evaluate.backend, one.evaluate.params, "evaluate.params")
+            with about("evaluate.backend", round_):
+                generate.params(one.evaluate.backend, one.evaluate.params, "evaluate.params")
+        for index, role in enumerate(one.train):
+            with about(f"train.{index}", round_):
+                train.objective(role)
+    if spec.base:
+        with about("base.model"):
+            tiny.check(spec.base.model)
     if spec.models.policy and not _on_hub(spec.models.policy, spec_path):
         models.digest(models.resolve(spec.models.policy, spec_path))
-    counts = prompts.check(spec, spec_path)
+    with about("prompts"):
+        counts = prompts.check(spec, spec_path)
     for round_ in range(BASE, spec.rounds):
         steps = graph.graph(spec, round_, spec_path)
         for step in steps.steps.values():
@@ -28,13 +52,26 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
     return counts
 
 
-def _distinct(spec: Spec) -> list[Spec]:
-    """The specs of all rounds, equal ones once."""
-    found: list[Spec] = []
-    for round_ in range(spec.rounds):
+@contextmanager
+def _placed(spec: Spec, spec_path: Path, field: str, round_: int) -> Iterator[None]:
+    """Adds file and line to a SpecError that a room raises about `field`, or about the field that its message starts with."""
+    try:
+        yield
+    except SpecError as error:
+        named = re.match(r"([a-z_]+(\.\w+)*)(?=: )", error.message)
+        if named and not re.match(rf"{named[1].partition('.')[0]}\.\d", field):  # a room does not know which item of a list it has
+            field = named[1]
+        place = specfile.place(spec, field, round_, str(spec_path))
+        raise SpecError(error.message, where=f"{place}: {error.where}" if error.where else place, hint=error.hint) from error
+
+
+def _distinct(spec: Spec) -> list[tuple[int, Spec]]:
+    """The specs of all rounds, equal ones once, each with the first round that has it."""
+    found: list[tuple[int, Spec]] = []
+    for round_ in range(spec.rounds if spec.stages else 1):
         one = specfile.at(spec, round_)
-        if one not in found:
-            found.append(one)
+        if all(one != other for _, other in found):
+            found.append((round_, one))
     return found
 
 

@@ -17,8 +17,10 @@ def resolve(compute: Compute) -> dict[str, Any]:
 
         if device == "auto":
             device = "cuda:0" if torch.cuda.is_available() else "cpu"
-        elif not torch.cuda.is_available():
-            raise SpecError(f"compute.device: {device!r} was asked for, but torch {torch.__version__} sees no GPU", hint="device: auto or cpu")
+        elif int(device.partition(":")[2] or 0) >= torch.cuda.device_count():
+            found = f"{torch.cuda.device_count()} GPUs" if torch.cuda.device_count() else "no GPU"
+            text = f"compute.device: {device!r} was asked for, but torch {torch.__version__} sees {found}"
+            raise SpecError(text, hint="device: auto or cpu")
     dtype = compute.dtype
     if dtype == "auto":
         dtype = "float32" if device == "cpu" else "bfloat16"

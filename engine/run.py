@@ -84,13 +84,14 @@ class Driver:
         opening = max((state.opening(r) for r in range(BASE, self.spec.rounds)), default=0) + 1 if bump else state.opening(round_)
         present = self.ledger.get(round_, OPENING)
         ingredients = {"opening": opening, "spec": self.spec.model_dump(mode="json")}
+        requested = self.spec.compute.model_dump(include={"device", "threads", "dtype"})
+        device = self.ledger.get(BASE, DEVICE)
+        resolved = None if device is not None and device.detail.get("requested") == requested else resolve(self.spec.compute)
         if present is None or present.ingredients != ingredients:
             self._before(state, round_)
             self._record(round_, OPENING, ingredients, detail={"versions": self.lake.versions(), "spec_path": str(self.spec_path)})
-        requested = self.spec.compute.model_dump(include={"device", "threads", "dtype"})
-        device = self.ledger.get(BASE, DEVICE)
-        if device is None or device.detail.get("requested") != requested:
-            self._record(BASE, DEVICE, resolve(self.spec.compute), detail={"requested": requested})
+        if resolved is not None:
+            self._record(BASE, DEVICE, resolved, detail={"requested": requested})
 
     def _before(self, state: State, round_: int) -> None:
         """Whatever can be found wrong without work is found here, before the first write of the round."""

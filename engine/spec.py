@@ -25,8 +25,22 @@ def _scorer(name: str) -> str:
     return name
 
 
+def _device(name: str) -> str:
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", name):
+        raise ValueError("expected auto, cpu, cuda or cuda:N")
+    return name
+
+
+def _memory(size: str) -> str:
+    if not re.fullmatch(r"\d+(\.\d+)? ?([KMGT]i?B|B)", size, re.IGNORECASE) or not float(re.sub(r"[^\d.]", "", size)):
+        raise ValueError("expected a size with its unit, such as 1.5GB, 800MB or 4GiB")
+    return size
+
+
 Slug = Annotated[str, AfterValidator(_slug)]
 ScorerName = Annotated[str, AfterValidator(_scorer)]
+Device = Annotated[str, AfterValidator(_device)]
+Memory = Annotated[str, AfterValidator(_memory)]
 Paths = str | list[str]
 
 
@@ -188,10 +202,10 @@ class Gate(Part):
 
 
 class Compute(Part):
-    device: str = F("auto", "cpu, cuda, cuda:N; auto: the first GPU, else the CPU")
+    device: Device = F("auto", "cpu, cuda, cuda:N; auto: the first GPU, else the CPU")
     threads: int | Literal["auto"] = F("auto", "CPU threads of torch; auto: cores that are free at the first run", "threads")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = F("auto", "auto: bfloat16 on a GPU, float32 on a CPU")
-    memory_limit: str = F("1.5GB", "DuckDB memory before it spills to disk", "bytes with a suffix")
+    memory_limit: Memory = F("1.5GB", "DuckDB memory before it spills to disk", "bytes with a suffix")
 
 
 class Spec(Part):

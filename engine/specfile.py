@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -15,61 +14,11 @@ from pydantic import BaseModel, ValidationError
 from engine.errors import SpecError
 from engine.registry import nearest
 from engine.spec import Spec
+from engine.yamlfile import Key, Source, read_yaml
 
 RECIPES = Path(__file__).parent / "recipes"
-Key = tuple[str | int, ...]
-
-
-@dataclass
-class Source:
-    """Plain values and, for each key path, the place (file:line or override) that set it."""
-
-    values: dict[str, Any]
-    places: dict[Key, str] = field(default_factory=dict)
-
-    def place(self, key: Key) -> str:
-        """Where `key`, or the closest parent that stands somewhere, was set."""
-        while key and key not in self.places:
-            key = key[:-1]
-        return self.places.get(key, "spec")
-
-
-def read_yaml(path: Path) -> Source:
-    """A YAML mapping with the line of every key. SpecError for text that is not one (duplicate keys included)."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecError(f"cannot read the spec: {error}", where=str(path)) from error
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise SpecError(f"not YAML: {getattr(error, 'problem', error)}", where=f"{path}{line}") from error
-    if not isinstance(node, yaml.MappingNode):
-        raise SpecError("expected a mapping of settings, found " + ("nothing" if node is None else node.tag), where=str(path))
-    places: dict[Key, str] = {}
-    _mark(node, (), path, places)
-    loader = yaml.SafeLoader("")
-    try:
-        values = loader.construct_document(node)
-    except yaml.YAMLError as error:
-        raise SpecError(f"not YAML: {error}", where=str(path)) from error
-    return Source(values, places)
-
-
-def _mark(node: yaml.Node, key: Key, path: Path, places: dict[Key, str]) -> None:
-    places.setdefault(key, f"{path}:{node.start_mark.line + 1}")
-    if isinstance(node, yaml.MappingNode):
-        for name, value in node.value:
-            inner = (*key, name.value)
-            if inner in places:
-                raise SpecError(f"key {name.value!r} stands twice", where=f"{path}:{name.start_mark.line + 1}")
-            places[inner] = f"{path}:{name.start_mark.line + 1}"
-            _mark(value, inner, path, places)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            _mark(value, (*key, index), path, places)
+UNSTAGED = ("experiment", "base", "stages")
+_places: dict[str, dict[Key, str]] = {}  # where the settings of the specs that were loaded last stand
 
 
 def merge(below: Source, above: Source, key: Key = ()) -> Source:
@@ -94,36 +43,40 @@ def recipes() -> dict[str, Path]:
 
 
 def _parent(name: str, child: Path, where: str) -> Path:
-    beside = child.parent / name
-    for path in (beside, beside.with_suffix(".yaml")):
-        if path.is_file() and path.resolve() != child.resolve():
+    """A file beside `child`, else a shipped recipe, which may have the name of `child`."""
+    found = [path for path in (child.parent / name, child.parent / f"{name}.yaml") if path.is_file()]
+    for path in found:
+        if path.resolve() != child.resolve():
             return path
     if name in recipes():
         return recipes()[name]
+    if found:
+        raise SpecError(f"extends: goes in a circle: {child.name} -> {child.name}", where=where)
     raise SpecError(f"extends: no recipe or file {name!r}", where=where, hint=nearest(name, list(recipes())))
 
 
 def gather(path: Path, seen: tuple[Path, ...] = ()) -> Source:
     """The values of `path` over those it extends, parents first."""
-    if path.resolve() in seen:
-        raise SpecError(f"extends goes in a circle: {' -> '.join(p.name for p in (*seen, path))}", where=str(path))
     source = read_yaml(path)
     parent = source.values.pop("extends", None)
     if parent is None:
         return source
     if not isinstance(parent, str):
         raise SpecError(f"extends: expected the name of a recipe or file, found {parent!r}", where=source.place(("extends",)))
-    below = gather(_parent(parent, path, source.place(("extends",))), (*seen, path.resolve()))
-    return merge(below, source)
+    where, seen = source.place(("extends",)), (*seen, path.resolve())
+    found = _parent(parent, path, where)
+    if found.resolve() in seen:
+        raise SpecError(f"extends: goes in a circle: {' -> '.join(p.name for p in (*seen, found))}", where=where)
+    return merge(gather(found, seen), source)
 
 
 def override(source: Source, texts: Sequence[str]) -> Source:
     """Command-line overrides `key.sub=value` (value is YAML; list items by number, e.g. train.0.learning_rate=1e-4)."""
     for text in texts:
         name, equals, value = text.partition("=")
-        if not equals:
+        key: Key = tuple(int(p) if p.isdecimal() else p for p in name.strip().split("."))
+        if not equals or "" in key or isinstance(key[0], int):
             raise SpecError(f"override {text!r}: expected key.sub=value", where="command line")
-        key: Key = tuple(int(p) if p.isdigit() else p for p in name.strip().split("."))
         try:
             parsed = yaml.safe_load(value)
         except yaml.YAMLError as error:
@@ -151,6 +104,8 @@ def _put(values: Any, key: Key, value: Any, text: str) -> None:
     last = key[-1]
     if isinstance(values, list) and not (isinstance(last, int) and last < len(values)):
         raise SpecError(f"override {text!r}: no item {last!r} in a list of {len(values)}", where="command line")
+    if isinstance(values, dict) and isinstance(last, int):
+        raise SpecError(f"override {text!r}: item {last} of something that is not a list", where="command line")
     values[last] = value
 
 
@@ -158,9 +113,33 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Spec:
     """The validated spec of a file. Raises SpecError with every problem, each with its place."""
     source = override(gather(Path(path)), overrides)
     spec = build(source)
-    for round_ in range(spec.rounds):
-        at(spec, round_)
+    if spec.stages:
+        for round_ in sorted(_turns(spec, source.places)):
+            build(_stages(spec, round_, source.places))
+    if len(_places) > 64:
+        _places.pop(next(iter(_places)))
+    _places[spec.model_dump_json()] = source.places
     return spec
+
+
+def place(spec: Spec, field_: str, round_: int, default: str) -> str:
+    """Where a setting of a loaded spec (or the closest one above it) was set for a round; `default` where nobody knows."""
+    places = _places.get(spec.model_dump_json(), {})
+    key: Key = tuple(int(p) if p.isdecimal() else p for p in field_.split("."))
+    for index, stage in reversed(list(enumerate(spec.stages))):
+        if key[0] in stage and round_ in _span(stage, index, places):
+            key = ("stages", index, *key)
+            break
+    return Source({}, {(): default} | places).place(key)
+
+
+def _turns(spec: Spec, places: dict[Key, str]) -> set[int]:
+    """Rounds at which a stage begins or ends: between them the spec stays as it is."""
+    found = {0}
+    for index, stage in enumerate(spec.stages):
+        span = _span(stage, index, places)
+        found |= {span.start, span.stop}
+    return {round_ for round_ in found if round_ < spec.rounds}
 
 
 def build(source: Source) -> Spec:
@@ -189,6 +168,9 @@ def _problem(source: Source, problem: Any) -> str:
     place = source.place(loc)
     found = "" if problem["type"] == "missing" else f", found {_short(problem['input'])}"
     message = problem["msg"].removeprefix("Value error, ")
+    if not loc and (about := re.match(r"([a-z_.]+): ", message)):  # a check of the whole spec says which field it is about
+        name, message = about[1], message[about.end() :]
+        place = source.place(tuple(name.split(".")))
     if problem["type"] == "extra_forbidden":
         message, found = f"unknown key; {nearest(str(loc[-1]), _keys(loc[:-1]))}", ""
     elif problem["type"] == "value_error":
@@ -219,26 +201,40 @@ def _models(annotation: Any) -> list[type[BaseModel]]:
     return [m for inner in getattr(annotation, "__args__", ()) for m in _models(inner)]
 
 
-def stage_rounds(text: Any) -> range:
+def stage_rounds(text: Any, where: str = "") -> range:
     """'0-1' -> 0, 1; '2-' -> 2 and later; '3' -> 3. SpecError for anything else."""
     match = re.fullmatch(r"(\d+)(-(\d*))?", str(text).strip())
     if not match:
-        raise SpecError(f"stages: rounds {text!r}: expected '0-1', '2-' or '3'")
+        raise SpecError(f"stages: rounds {text!r}: expected '0-1', '2-' or '3'", where=where)
     first, last = int(match[1]), int(match[3]) if match[3] else (1 << 31 if match[2] else int(match[1]))
     return range(first, last + 1)
 
 
+def _span(stage: dict[str, Any], index: int, places: dict[Key, str]) -> range:
+    """The rounds of a stage; SpecError where it does not say, or changes what no round can change."""
+    whole = Source(stage, places)
+    where = whole.place(("stages", index))
+    if "rounds" not in stage:
+        raise SpecError(f"stages.{index}: each stage needs `rounds`", where=where)
+    for name in UNSTAGED:
+        if name in stage:
+            raise SpecError(f"stages.{index}.{name}: is the same in all rounds", where=whole.place(("stages", index, name)))
+    return stage_rounds(stage["rounds"], whole.place(("stages", index, "rounds")))
+
+
+def _stages(spec: Spec, round_: int, places: dict[Key, str]) -> Source:
+    """The values of one round: those of its stages over the rest."""
+    source = Source(spec.model_dump(mode="json", exclude={"stages"}), {(): "spec"})
+    for index, stage in enumerate(spec.stages):
+        if round_ in _span(stage, index, places):
+            own = {key[2:]: place for key, place in places.items() if key[:2] == ("stages", index)}
+            source = merge(source, Source({k: v for k, v in stage.items() if k != "rounds"}, own))
+    return source
+
+
 @lru_cache(maxsize=256)
 def _staged(text: str, round_: int) -> Spec:
-    spec = Spec.model_validate_json(text)
-    source = Source(spec.model_dump(mode="json", exclude={"stages"}))
-    for index, stage in enumerate(spec.stages):
-        if "rounds" not in stage:
-            raise SpecError("stages: each stage needs `rounds`", where=f"stages.{index}")
-        if round_ in stage_rounds(stage["rounds"]):
-            change = Source({k: v for k, v in stage.items() if k != "rounds"}, {(k,): f"stages.{index}" for k in stage})
-            source = merge(source, change)
-    return build(source)
+    return build(_stages(Spec.model_validate_json(text), round_, {}))
 
 
 def at(spec: Spec, round_: int) -> Spec:

@@ -54,7 +54,9 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
             raise RondoError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
     try:
         entries, state, stopped = _drive(found, start, last)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, ImportError, SystemError, RuntimeError, RondoError) as error:
+        if not _interrupted(error):
+            raise
         say(f"\ninterrupted; `rondo run {experiment}` goes on where it was")
         raise typer.Exit(130) from None
     finally:
@@ -64,17 +66,21 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
         raise stopped
 
 
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether Ctrl-C is behind an error: an extension module that is being loaded then makes an ImportError of it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _drive(found: Experiment, start: int | None, last: int | None) -> tuple[list[Entry], State, Stopped | None]:
-    """Runs; what was committed, how things stand then, and why the gate stopped it if it did. Work ahead is checked whole first."""
-    from engine.check import check
+    """Runs; what was committed, how things stand then, and why the gate stopped it if it did."""
     from engine.errors import Stopped
     from engine.progress import Terminal
 
     entries: list[Entry] = []
     with found.driver(Terminal()) as driver:
-        state, stopped = driver.state(), None
-        if start is not None or (state.stopped() is None and state.next_round() is not None):
-            check(found.spec, found.path)
+        stopped = None
         driver.after_commit = entries.append
         try:
             driver.run(start, last)

@@ -142,7 +142,8 @@ def print_csv(relation: duckdb.DuckDBPyRelation) -> None:
 
 def print_table(relation: duckdb.DuckDBPyRelation, console: Console, limit: int) -> None:
     """A table of at most `limit` rows (0: all) and a line that says how many there are."""
-    found, more = [], 0
+    found: list[tuple[Any, ...]] = []
+    more = 0
     for row in rows(relation):
         if limit and len(found) == limit:
             more += 1

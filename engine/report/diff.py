@@ -65,8 +65,8 @@ def diff(left: str, right: str, home: Home, topics: bool = False) -> Diff:
     """Compares 'EXP' or 'EXP/ROUND' with another. RondoError where one has not run."""
     one, two = (Side(*known.split(text)) for text in (left, right))
     lake = Lake(home.lake)
-    specs = [known.recorded_spec(side.experiment, home, side.round).model_dump(mode="json") for side in (one, two)]
-    settings = [item for item in leaves(*specs) if item[0] not in ("experiment", "description")]
+    a, b = (known.recorded_spec(side.experiment, home, side.round).model_dump(mode="json") for side in (one, two))
+    settings = [item for item in leaves(a, b) if item[0] not in ("experiment", "description")]
     counted = {table: shared(lake, one, two, table, part, column) for table, part, column in SHARED}
     rows = {table: counts for table, counts in counted.items() if any(counts.values())}
     return Diff(one.label, two.label, settings, rows, metrics(lake, one, two, topics))

@@ -87,5 +87,6 @@ def objective(train: Train) -> Objective:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         allowed = ", ".join(sorted(found.Params.model_fields)) or "none"
-        raise SpecError(f"train.params.{place}: {first['msg']} (objective {train.objective})", hint=f"its params: {allowed}") from error
+        text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
+        raise SpecError(f"train.params.{place}: {text} (objective {train.objective})", hint=f"its params: {allowed}") from error
     return found

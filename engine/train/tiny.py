@@ -29,6 +29,14 @@ def build(texts: Sequence[str], how: TinyModel, *, seed: int, folder: Path) -> i
     return model.num_parameters()
 
 
+def check(how: TinyModel) -> None:
+    """SpecError for sizes or pieces that cannot work, whatever the data."""
+    _pieces(how.pieces)
+    if how.hidden_size % (2 * how.heads):
+        raise SpecError(f"base.model: hidden_size {how.hidden_size} is not a multiple of 2 * heads ({how.heads})",
+                        hint="a head's width must be whole and even for rotary positions")
+
+
 def tokenizer(texts: Sequence[str], how: TinyModel) -> PreTrainedTokenizerFast:
     """A BPE tokenizer that merges within the pieces of `how.pieces`; the same for the same texts in any order.
 
@@ -93,9 +101,7 @@ def untrained(tokens: PreTrainedTokenizerFast, how: TinyModel, seed: int) -> Lla
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    if how.hidden_size % (2 * how.heads):
-        raise SpecError(f"base.model: hidden_size {how.hidden_size} is not a multiple of 2 * heads ({how.heads})",
-                        hint="a head's width must be whole and even for rotary positions")
+    check(how)
     config = LlamaConfig(
         vocab_size=len(tokens), hidden_size=how.hidden_size, num_hidden_layers=how.layers, num_attention_heads=how.heads,
         num_key_value_heads=how.heads, intermediate_size=how.ffn, max_position_embeddings=how.positions,

@@ -93,7 +93,7 @@ def test_a_held_checkpoint_is_written_and_stops_the_next_round(ran: Home, rewrit
 
 
 def test_an_asset_waits_for_another_driver(ran: Home, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("assets.experiment.WAIT", 0.2)
+    monkeypatch.setattr("assets.resources.WAIT", 0.2)
     with Lock(ran.locks, "tiny-loop", "another"):
         assert "is being driven by" in failure(run_round(ran, instance, "001"), "policy")
 

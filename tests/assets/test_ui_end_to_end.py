@@ -100,9 +100,11 @@ def test_a_round_by_hand_then_the_sensor_until_the_gate_stops_it(ui: tuple, home
         found = client.ask(RUNS)["runsOrError"]["results"]
         return {next(t["value"] for t in run["tags"] if t["key"] == "dagster/partition"): run["status"] for run in found}
 
-    for partition, round_ in (("base", -1), ("000", 0)):
+    nodes = client.ask("{ assetNodes { assetKey { path } } }")["assetNodes"]
+    whole_graph = {"jobName": "__ASSET_JOB", "assetSelection": [node["assetKey"] for node in nodes]}  # what "Materialize all" sends
+    for partition, round_, target in (("base", -1, whole_graph), ("000", 0, {"jobName": "tiny_loop_round"})):
         params = {
-            "selector": location | {"jobName": "tiny_loop_round"}, "runConfigData": {}, "mode": "default",
+            "selector": location | target, "runConfigData": {}, "mode": "default",
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
         }
         launched = client.ask(LAUNCH, p=params)["launchRun"]

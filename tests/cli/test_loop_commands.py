@@ -173,7 +173,8 @@ def test_ctrl_c_ends_with_130_and_the_next_run_goes_on(ran: Home, rondo: Rondo) 
                 break
         time.sleep(0.3)
         child.send_signal(signal.SIGINT)
-        out = child.stdout.read()
-        assert child.wait(60) == 130, out
+        out, told = child.stdout.read(), child.stderr.read()
+        # where Ctrl-C meets an exec() of text, CPython ends by the signal itself in the end: 130 in a shell all the same
+        assert child.wait(60) in (130, -signal.SIGINT), told
     assert "rondo run tiny` goes on" in out
     assert rondo("run", "tiny", "rounds=3", "generate.samples=1").exit_code == 0

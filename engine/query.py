@@ -193,16 +193,18 @@ class Session:
             nulls = ", ".join(f'null::{kind} as "{c}"' for c, kind in types.items())
             self.connection.execute(f"create view {schema}.{name} as select {nulls} where false")
             return
-        columns = ", ".join(f'"{c}"' for c in types)
         if self.lake.local:
             source = source_sql([f.uri for f in files])
+        else:
+            source = f"remote_{schema}_{name}"
+            self.connection.register(source, self.lake.dataset(name, files))
+        made, columns = f"create view {schema}.{name} as select", ", ".join(f'"{c}"' for c in types)
+        try:
+            self.connection.execute(f"{made} {columns} from {source}")
+        except duckdb.BinderException:  # files from before a column was added to the table
             present = {row[0] for row in self.connection.execute(f"describe select * from {source}").fetchall()}
             columns = ", ".join(f'"{c}"' if c in present else f'null::{kind} as "{c}"' for c, kind in types.items())
-        else:
-            dataset = self.lake.dataset(name, files)
-            self.connection.register(f"remote_{schema}_{name}", dataset)
-            source = f"remote_{schema}_{name}"
-        self.connection.execute(f"create view {schema}.{name} as select {columns} from {source}")
+            self.connection.execute(f"{made} {columns} from {source}")
 
     def _scored_view(self, schema: str, query: str) -> None:
         self._make(schema, "generations", query)

@@ -46,4 +46,4 @@ def test_a_round_with_recorded_answers_of_every_training_prompt(tmp_path: Path) 
     assert verdicts == [("right", 1, prompts), ("wrong", 0, prompts)]
     kept = experiment.sql("select count(1), count(distinct g.prompt_id), min(g.sample) from selected join generations g using (generation_id)")
     assert kept.fetchall() == [(prompts, prompts, 1)]
-    assert experiment.sql("select count(1) from history.prompts").fetchone() == (100,)
+    assert experiment.sql("select count(1) from history.prompts").fetchall() == [(100,)]

@@ -16,7 +16,7 @@ FOLDER = Path(__file__).parent
 def names() -> dict[str, str]:
     """Starters by name, each with one line that says what it is."""
     return {
-        "quickstart": "word problems and a 131,520-parameter model that learns to solve them, offline, on one CPU core",
+        "quickstart": "word problems and a 131,328-parameter model that learns to solve them, offline, on one CPU core",
         "gsm8k": "your copy of GSM8K, with a model from the hub or with answers that you recorded elsewhere",
     }
 

@@ -46,11 +46,10 @@ def of(done: Done, experiment: Experiment) -> dict[str, Any]:
         return shown
     shown |= {
         "rows in": entry.rows_in, "seconds": round(entry.seconds, 3), "content hash": entry.content_hash, "fingerprint": entry.fingerprint,
-        "detail": MetadataValue.json(entry.detail),
     }
     if entry.reused_from:
         shown["reused from"] = entry.reused_from
-    shown |= {name: entry.detail[name] for name in ("decision", "reason", "digest") if isinstance(entry.detail.get(name), str)}
+    shown |= {name: value for name, value in entry.detail.items() if isinstance(value, str | int | float) and name not in shown}
     if entry.table:
         session = experiment.session(entry.round)
         with session.connection:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
-from engine.errors import SpecError
+from engine.errors import DataError, SpecError
 from engine.spec import Spec
 from engine.step import BASE
 from engine.train import tiny
@@ -27,14 +27,14 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         with about("score", round_):
             score.check(one)
         with about("select.sql", round_):
-            select.load(one, spec_path)
+            select.check(one, spec_path)
         with about("evaluate.metrics", round_):
             evaluate.check(one, spec_path)
         with about("generate.backend", round_):
-            generate.params(one.generate.backend, one.generate.params, "generate.params")
+            generate.check(one.generate.backend, one.generate.params, "generate.params", spec_path)
         if one.evaluate.backend:
             with about("evaluate.backend", round_):
-                generate.params(one.evaluate.backend, one.evaluate.params, "evaluate.params")
+                generate.check(one.evaluate.backend, one.evaluate.params, "evaluate.params", spec_path)
         for index, role in enumerate(one.train):
             with about(f"train.{index}", round_):
                 train.objective(role)
@@ -42,7 +42,7 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         with about("base.model"):
             tiny.check(spec.base.model)
     if spec.models.policy and not _on_hub(spec.models.policy, spec_path):
-        models.digest(models.resolve(spec.models.policy, spec_path))
+        models.check(models.resolve(spec.models.policy, spec_path))
     with about("prompts"):
         counts = prompts.check(spec, spec_path)
     for round_ in range(BASE, spec.rounds):
@@ -54,15 +54,18 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
 
 @contextmanager
 def _placed(spec: Spec, spec_path: Path, field: str, round_: int) -> Iterator[None]:
-    """Adds file and line to a SpecError that a room raises about `field`, or about the field that its message starts with."""
+    """Adds file and line to an error that a room raises about `field`, or about the field that its message starts with."""
     try:
         yield
-    except SpecError as error:
+    except (SpecError, DataError) as error:
+        if error.where.startswith("/"):
+            raise
         named = re.match(r"([a-z_]+(\.\w+)*)(?=: )", error.message)
         if named and not re.match(rf"{named[1].partition('.')[0]}\.\d", field):  # a room does not know which item of a list it has
             field = named[1]
         place = specfile.place(spec, field, round_, str(spec_path))
-        raise SpecError(error.message, where=f"{place}: {error.where}" if error.where else place, hint=error.hint) from error
+        where = place if error.message.startswith(error.where.partition(".")[0]) else f"{place}: {error.where}"
+        raise type(error)(error.message, where=where, hint=error.hint) from error
 
 
 def _distinct(spec: Spec) -> list[tuple[int, Spec]]:

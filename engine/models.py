@@ -69,6 +69,16 @@ def digest(path: Path) -> str:
     return _digests[key]
 
 
+def check(path: Path) -> None:
+    """ModelError for a folder that cannot be a model: no safetensors, no config.json, JSON that is none. Loads nothing."""
+    members = files(path)
+    if not any(file.match(WEIGHTS) for file in members):
+        raise _no_weights(path)
+    _check_json(members)
+    if not (path / "config.json").is_file():
+        raise ModelError("config.json is missing", where=str(path), hint="an adapter alone is not a model: merge it into its base first")
+
+
 def load_tokenizer(path: Path, trust_remote_code: bool = False) -> PreTrainedTokenizerBase:
     """The tokenizer of a model folder; ModelError where it is missing or broken."""
     _check_json(files(path))
@@ -87,12 +97,7 @@ def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[P
     ModelError, with the cause, for a missing folder, no safetensors, a broken config, weights that do not fill the model, or a
     tokenizer that cannot be read.
     """
-    members = files(path)
-    if not any(file.match(WEIGHTS) for file in members):
-        raise _no_weights(path)
-    _check_json(members)
-    if not (path / "config.json").is_file():
-        raise ModelError("config.json is missing", where=str(path), hint="an adapter alone is not a model: merge it into its base first")
+    check(path)
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM

@@ -86,6 +86,7 @@ class Window:
     round: int | None = None
     versions: dict[str, int] | None = None
     lake: bool = True
+    scorers: tuple[str, ...] = ()  # columns of `scored` also where nothing is scored yet
     overlay: dict[str, pa.Table] = field(default_factory=dict)
 
 
@@ -209,7 +210,8 @@ class Session:
     def _scored_view(self, schema: str, query: str) -> None:
         self._make(schema, "generations", query)
         self._make(schema, "scores", query)
-        scorers = sorted({f.part.removeprefix("rollout/") for f in self.files(schema, "scores") if f.part.startswith("rollout/")})
+        found = {f.part.removeprefix("rollout/") for f in self.files(schema, "scores") if f.part.startswith("rollout/")}
+        scorers = sorted(found | set(self.window.scorers))
         self.connection.execute(f"create view {schema}.scored as {scored_sql(schema, scorers, query)}")
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
+from annotated_types import Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -41,7 +42,7 @@ Slug = Annotated[str, AfterValidator(_slug)]
 ScorerName = Annotated[str, AfterValidator(_scorer)]
 Device = Annotated[str, AfterValidator(_device)]
 Memory = Annotated[str, AfterValidator(_memory)]
-Paths = str | list[str]
+Paths = str | Annotated[list[str], Len(min_length=1)]
 
 
 def F(default: Any, doc: str, unit: str = "", **limits: Any) -> Any:  # noqa: N802 - reads as the Field it makes

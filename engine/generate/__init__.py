@@ -58,6 +58,10 @@ class Backend(ABC):
         """JSON for the fingerprint: its own settings that change rows, with digests of the files they name."""
         return params.model_dump(mode="json")
 
+    @classmethod
+    def check(cls, params: Any, spec_path: Path) -> None:
+        """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
+
     def prepare(self, prompts: pa.Table) -> pa.Table:
         """The prompts that it will answer, like ones side by side. Whatever it leaves out it says in `detail`."""
         return prompts
@@ -85,3 +89,8 @@ def params(name: str, values: dict[str, Any], field: str) -> Any:
             else:
                 lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r}")
         raise SpecError("\n".join(lines), hint=f"settings of {name!r}: {', '.join(model.model_fields) or 'none'}") from error
+
+
+def check(name: str, values: dict[str, Any], field: str, spec_path: Path) -> None:
+    """Raises what is wrong with backend `name` and its settings (SpecError, DataError), before any work."""
+    backends.load(name).check(params(name, values, field), spec_path)

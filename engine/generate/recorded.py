@@ -63,32 +63,14 @@ class RecordedBackend(Backend):
         digests = datafiles.digest(params.path, spec_path.parent)
         return {**params.model_dump(mode="json", exclude={"path"}), "files": list(digests.values())}
 
+    @classmethod
+    def check(cls, params: RecordedParams, spec_path: Path) -> None:
+        """Reads every row of the files."""
+        _read(params, spec_path)
+
     @cached_property
     def _answers(self) -> dict[str, list[Recorded]]:
-        """Answers by prompt id ('id:...') or by text ('text:...')."""
-        params, found = self._params, defaultdict[str, list[Recorded]](list)
-        rows = datafiles.read(params.path, self.job.spec_path.parent)
-        for column in (params.prompt_id or params.prompt, params.response, params.actor, params.model):
-            if column is not None and column not in rows.columns:
-                raise DataError(f"no column {column!r} in the recorded answers; columns: {', '.join(rows.columns)}", where=rows.place(0),
-                                hint=f"name it in generate.params; {nearest(column, rows.columns)}")
-        for index, row in enumerate(rows.rows):
-            key = self._key(row, rows.place(index))
-            actor = _name(row, params.actor, POLICY, rows.place(index))
-            model = _name(row, params.model, "recorded", rows.place(index))
-            texts = _responses(row.get(params.response), params.response, rows.place(index))
-            found[key].extend(Recorded(text, actor, model) for text in texts)
-        return found
-
-    def _key(self, row: dict[str, Any], place: str) -> str:
-        column = self._params.prompt_id or self._params.prompt
-        value = row.get(column)
-        if isinstance(value, str) and value.strip():
-            return f"id:{value}" if self._params.prompt_id else f"text:{value.strip()}"
-        if not self._params.prompt_id and isinstance(value, list) and value and all(map(_is_message, value)):
-            return f"id:{prompt_id(value)}"
-        kind = "a prompt id" if self._params.prompt_id else "text or a list of {role, content}"
-        raise DataError(f"column {column!r}: expected {kind}, found {value!r:.80}", where=place)
+        return _read(self._params, self.job.spec_path)
 
     def _found(self, prompt: str, messages: list[dict[str, Any]]) -> list[Recorded]:
         users = [m["content"] for m in messages if m["role"] == "user"]
@@ -130,6 +112,34 @@ class RecordedBackend(Backend):
             models=[answer.model for answer in taken],
             sources=[f"{answer.model}/{content_id(answer.response)}" for answer in taken],
         )
+
+
+def _read(params: RecordedParams, spec_path: Path) -> dict[str, list[Recorded]]:
+    """Answers by prompt id ('id:...') or by text ('text:...')."""
+    found = defaultdict[str, list[Recorded]](list)
+    rows = datafiles.read(params.path, spec_path.parent)
+    for column in (params.prompt_id or params.prompt, params.response, params.actor, params.model):
+        if column is not None and column not in rows.columns:
+            raise DataError(f"no column {column!r} in the recorded answers; columns: {', '.join(rows.columns)}", where=rows.place(0),
+                            hint=f"name it in generate.params; {nearest(column, rows.columns)}")
+    for index, row in enumerate(rows.rows):
+        place = rows.place(index)
+        actor = _name(row, params.actor, POLICY, place)
+        model = _name(row, params.model, "recorded", place)
+        texts = _responses(row.get(params.response), params.response, place)
+        found[_key(params, row, place)].extend(Recorded(text, actor, model) for text in texts)
+    return found
+
+
+def _key(params: RecordedParams, row: dict[str, Any], place: str) -> str:
+    column = params.prompt_id or params.prompt
+    value = row.get(column)
+    if isinstance(value, str) and value.strip():
+        return f"id:{value}" if params.prompt_id else f"text:{value.strip()}"
+    if not params.prompt_id and isinstance(value, list) and value and all(map(_is_message, value)):
+        return f"id:{prompt_id(value)}"
+    kind = "a prompt id" if params.prompt_id else "text or a list of {role, content}"
+    raise DataError(f"column {column!r}: expected {kind}, found {value!r:.80}", where=place)
 
 
 def _is_message(value: Any) -> bool:

@@ -88,3 +88,16 @@ def load(spec: Spec, spec_path: Path | None) -> SqlFile:
     file.require_stable()
     file.bind(spec.select.params, automatic(spec.seed, 0))
     return file
+
+
+def check(spec: Spec, spec_path: Path) -> None:
+    """As `load`, and the SQL is tried on tables without rows. QueryError where columns or types are not those of `selected`."""
+    from engine.lake import Lake
+    from engine.query import Session, Window
+    from engine.select.fill import columns
+
+    file = load(spec, spec_path)
+    params = file.bind(spec.select.params, automatic(spec.seed, 0))
+    scorers = tuple(scorer.column for scorer in spec.score)
+    empty = Session(Lake(str(spec_path.parent)), Window(spec.experiment, 0, versions={}, lake=False, scorers=scorers), threads=1)
+    columns(empty.table, file, params, bool(reads_tables(file.text, str(file.path)) & set(ROLLOUTS)))

@@ -5,6 +5,7 @@ One query does both: the ranking sees only what the SQL names, and texts are fet
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pyarrow as pa
@@ -29,10 +30,7 @@ def select(ctx: Context, file: SqlFile, params: dict[str, Any], answers: bool) -
 
     `answers`: whether this round has answers to fill from. QueryError names file, column and row.
     """
-    kinds = _columns(ctx, file, params)
-    if "generation_id" in kinds and not answers and "messages" not in kinds:
-        raise QueryError("the SQL gives generation_id, but it reads no answers of this round", where=f"{file.path}: column generation_id",
-                         hint="give messages too, as history.selected has them")
+    kinds = columns(ctx.sql, file, params, answers)
     try:
         rows = ctx.sql(_query(file, kinds, answers), params)
     except QueryError as error:
@@ -43,10 +41,12 @@ def select(ctx: Context, file: SqlFile, params: dict[str, Any], answers: bool) -
     return _finish(file, rows, ctx.round)
 
 
-def _columns(ctx: Context, file: SqlFile, params: dict[str, Any]) -> dict[str, pa.DataType]:
-    """The result's columns and types, without running it."""
+def columns(
+    sql: Callable[[str, dict[str, Any]], pa.Table], file: SqlFile, params: dict[str, Any], answers: bool
+) -> dict[str, pa.DataType]:
+    """The result's columns and types, without running it. QueryError where they are not those of `selected`."""
     try:
-        probe = ctx.sql(f"select * from (\n{file.query()}\n) limit 0", params).schema
+        probe = sql(f"select * from (\n{file.query()}\n) limit 0", params).schema
     except QueryError as error:
         raise QueryError(error.message, where=str(file.path), hint=error.hint) from error
     if len(set(probe.names)) < len(probe.names):
@@ -61,6 +61,9 @@ def _columns(ctx: Context, file: SqlFile, params: dict[str, Any]) -> dict[str, p
         if not _fits(column.name, column.type):
             text = f"expected {_expected(column.name)}, found {column.type}"
             raise QueryError(text, where=f"{file.path}: column {column.name}", hint="cast it in the SQL")
+    if "generation_id" in probe.names and not answers and "messages" not in probe.names:
+        raise QueryError("the SQL gives generation_id, but it reads no answers of this round", where=f"{file.path}: column generation_id",
+                         hint="give messages too, as history.selected has them")
     return dict(zip(probe.names, probe.types, strict=True))
 
 

@@ -51,7 +51,7 @@ def cut(bench: Bench) -> None:
 FILES = [
     case(lambda b: (b.data / "train.jsonl").rename(b.data / "trian.jsonl"), ["data/train.jsonl", "did you mean 'trian.jsonl'"], id="missing"),
     case(lambda b: b.edit("train: data/train.jsonl", "train: nowhere/train.jsonl"), ["nowhere/train.jsonl", "no folder"], id="no folder"),
-    case(lambda b: b.edit("train: data/train.jsonl", "train: []"), ["bad.yaml:9: prompts.train", "empty list"], id="no file named"),
+    case(lambda b: b.edit("train: data/train.jsonl", "train: []"), ["bad.yaml:9: prompts.train", "at least 1 item"], id="no file named"),
     case(lambda b: b.edit("train: data/train.jsonl", "train: data"), ["experiments/data", "save_to_disk"], id="a folder that is no dataset"),
     case(lambda b: b.edit("train: data/train.jsonl", "train: bad.yaml"), ["bad.yaml", "unknown kind of data file"], id="unknown kind"),
     case(lambda b: b.put("train.jsonl"), ["train.jsonl", "empty"], id="empty file"),

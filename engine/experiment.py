@@ -20,7 +20,7 @@ from engine.promotion import Decision, person
 from engine.registry import nearest
 from engine.rounds import DEVICE, OPENING, State
 from engine.run import Done, Driver, decisions
-from engine.spec import Spec
+from engine.spec import SLUG, Spec
 from engine.step import BASE, Progress
 from engine.tables import TABLES
 
@@ -124,11 +124,14 @@ class Experiment:
         state = self.state()
         if not state.closed(round_):
             raise RondoError(f"round {key(round_)} of {self.name} is not closed, so it cannot be forked", hint=f"`rondo run {self.name}` first")
+        if not SLUG.fullmatch(name):
+            raise SpecError(f"{name!r} is no name: expected 1-63 of a-z, 0-9, '-' and '_', the first a letter or digit", where="command line")
+        if Ledger(self.lake, name).entries:
+            raise RondoError(f"{name} already has rounds in the lake", hint="choose another name")
         path = self.path.parent / f"{name}.yaml"
         text = yaml.safe_dump({"experiment": name, "extends": self.path.name, "description": f"fork of {self.name}@{round_}"}, sort_keys=False)
         if path.exists() and path.read_text() != text:
             raise SpecError("the file exists", where=str(path), hint="choose another name")
-        specfile.Spec.model_validate(self.spec.model_dump() | {"experiment": name})
         path.write_text(text)
         forked = Experiment.load(path, home=self.home)
         with ExitStack() as stack:

@@ -48,6 +48,7 @@ class Lake:
         self.uri = uri.removesuffix("/")
         self.local = "://" not in self.uri or self.uri.startswith("file://")
         self._open: dict[str, DeltaTable] = {}
+        self._remote: tuple[Any, str] | None = None
 
     def path(self, name: str) -> str:
         """Where a table lies."""
@@ -67,11 +68,18 @@ class Lake:
             self._open.pop(name, None)
             if version is not None:
                 raise LakeError(f"table {name} does not exist, version {version} was asked for", where=self.path(name)) from None
+            self._no_log(name)
             return None
         except (DeltaError, OSError) as error:
             self._open.pop(name, None)
             hint = "the version may have been removed by `rondo gc`" if version is not None else "check the folder's rights"
             raise LakeError(f"cannot open table {name}: {_plain(error)}", where=self.path(name), hint=hint) from error
+
+    def _no_log(self, name: str) -> None:
+        """LakeError where data lies in a table's folder but the log that says what it is has gone; a new table would hide it."""
+        folder = Path(self.path(name).removeprefix("file://"))
+        if self.local and folder.is_dir() and any(child.name != "_delta_log" for child in folder.iterdir()):
+            raise LakeError(f"table {name} has data but no log", where=f"{folder}/_delta_log", hint="restore the folder, or move the table away")
 
     def version(self, name: str) -> int:
         """The newest version; -1 where the table does not exist yet."""
@@ -118,13 +126,13 @@ class Lake:
 
         own = [c for c in schema.names if c not in PARTITION.names]
         try:
-            filesystem, path = _filesystem(file.uri)
+            filesystem, path = self.place(file)
             source = pq.ParquetFile(path, filesystem=filesystem)
             present = [c for c in own if c in source.schema_arrow.names]
             rows = source.read(columns=present) if present else None
             count = source.metadata.num_rows
-        except OSError as error:
-            raise LakeError(f"cannot read a data file: {error}", where=file.uri, hint="was it removed by hand?") from error
+        except (OSError, pa.ArrowException) as error:
+            raise LakeError(f"cannot read a data file: {error}", where=file.uri, hint="was it removed by hand, or changed?") from error
         constants = {"experiment": file.experiment, "round": file.round, "part": file.part}
         arrays = []
         for field in schema:
@@ -139,16 +147,24 @@ class Lake:
     def dataset(self, name: str, files: list[File]) -> Any:
         """A pyarrow dataset over files of an object store, for DuckDB (which has no extension for it offline)."""
         from pyarrow import dataset as ds
+
+        fragments, kind = [], ds.ParquetFileFormat()
+        for file in files:
+            filesystem, path = self.place(file)
+            own = (ds.field("experiment") == file.experiment) & (ds.field("round") == file.round) & (ds.field("part") == file.part)
+            fragments.append(kind.make_fragment(path, filesystem, partition_expression=own))
+        return ds.FileSystemDataset(fragments, TABLES[name].schema, kind, filesystem)
+
+    def place(self, file: File) -> tuple[Any, str]:
+        """The pyarrow filesystem (None: local) and the path in it; a part's name stays encoded in the path, as Delta wrote it."""
+        if self.local:
+            return None, file.uri.removeprefix("file://")
         from pyarrow import fs
 
-        filesystem, root = fs.FileSystem.from_uri(self.path(name))
-        schema = TABLES[name].schema
-        fragments = []
-        for file in files:
-            own = (ds.field("experiment") == file.experiment) & (ds.field("round") == file.round) & (ds.field("part") == file.part)
-            path = file.uri.removeprefix(self.path(name)).lstrip("/")
-            fragments.append(ds.ParquetFileFormat().make_fragment(f"{root}/{path}", filesystem, partition_expression=own))
-        return ds.FileSystemDataset(fragments, schema, ds.ParquetFileFormat(), filesystem)
+        if self._remote is None:
+            self._remote = fs.FileSystem.from_uri(self.uri)
+        filesystem, root = self._remote
+        return filesystem, root + file.uri.removeprefix(self.uri)
 
     def replace(
         self, name: str, rows: pa.Table, *, experiment: str, round: int, part: str, metadata: Mapping[str, str] | None = None
@@ -215,14 +231,6 @@ def _matches(wanted: str | None, part: str) -> bool:
     if wanted is None:
         return True
     return part.startswith(wanted[:-1]) if wanted.endswith("/*") else part == wanted
-
-
-def _filesystem(uri: str) -> tuple[Any, str]:
-    if "://" not in uri:
-        return None, uri
-    from pyarrow import fs
-
-    return fs.FileSystem.from_uri(uri)
 
 
 def _constant(value: str | int, n: int) -> pa.Array:

@@ -123,7 +123,7 @@ class Session:
             self.prepare(query)
             relation = self.connection.sql(query, params=named) if named else self.connection.sql(query)
         except duckdb.Error as error:
-            raise QueryError(str(error), where=where, hint=self._hint(str(error))) from error
+            raise self._error(error, where) from error
         if relation is None:
             raise QueryError("the statement gives no rows", where=where)
         return relation
@@ -134,11 +134,18 @@ class Session:
         try:
             return relation.to_arrow_table()
         except duckdb.Error as error:
-            raise QueryError(str(error), where=where, hint=self._hint(str(error))) from error
+            raise self._error(error, where) from error
 
-    def _hint(self, message: str) -> str:
-        match = re.search(r"Table with name \"?(\w+)", message)
-        return nearest(match[1], self.names()) if match else ""
+    def _error(self, error: duckdb.Error, where: str) -> QueryError:
+        """DuckDB's message; where a table is unknown, with the nearest of ours instead of DuckDB's own system tables."""
+        text = str(error)
+        match = re.search(r"Table with name \"?(\w+)", text)
+        if not match:
+            return QueryError(text, where=where)
+        text = re.sub(r"\nDid you mean [^\n]*", "", text)
+        if match[1].lower() in self.names():
+            return QueryError(text, where=where, hint=f"lake.{match[1]}, or -e EXPERIMENT for the bare names of a round")
+        return QueryError(text, where=where, hint=nearest(match[1], self.names()))
 
     def names(self) -> list[str]:
         """Every table and view name."""

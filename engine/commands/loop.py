@@ -43,7 +43,7 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
 
     To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
     """
-    from engine.errors import RondoError
+    from engine.errors import SpecError
     from engine.experiment import parse_round
     from engine.report import known
 
@@ -51,7 +51,7 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
     found = known.load(experiment, home_of(home), overrides or [])
     for option, round_ in (("--from", start), ("--until", last)):
         if round_ is not None and round_ >= found.spec.rounds:
-            raise RondoError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
+            raise SpecError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
     try:
         entries, state, stopped = _drive(found, start, last)
     except (KeyboardInterrupt, ImportError, SystemError, RuntimeError, RondoError) as error:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import duckdb
 import yaml
 
-from engine.errors import LakeError, QueryError
+from engine.errors import LakeError, QueryError, RondoError
+from engine.experiment import key
 from engine.home import Home
 from engine.lake import Lake
 from engine.query import SQL, Session, Window, export
@@ -82,6 +83,9 @@ def _session(home: Home, experiment: str | None, at: str | None) -> tuple[Sessio
     if round_ is None and moment is not None and moment[0] == name:
         round_ = moment[1]
     entries = known.entries(name, home)
+    rounds = sorted({r for r, _ in entries})
+    if round_ is not None and round_ not in rounds:
+        raise RondoError(f"{name} has no round {key(round_)}", hint=f"its rounds: {', '.join(map(key, rounds))}")
     bound = {"experiment": name, "round": round_}
     if round_ is None:
         round_ = max((r for r, step in entries if step not in (OPENING, DEVICE)), default=BASE)

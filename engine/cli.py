@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from engine import __version__
 from engine.commands import HomeOption, ask, care, loop, setup
+from engine.disk import HINT, refused
 from engine.errors import RondoError
 
 chosen_home: Path | None = None
@@ -20,12 +21,18 @@ class Commands(TyperGroup):
     """Turns expected failures into one message and an exit code: 2 input, 3 stopped, 4 locked, 130 interrupted, else 1."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Runs a command; only RondoErrors and Ctrl-C are caught."""
+        """Runs a command; only RondoErrors, a disk that refuses a file, and Ctrl-C are caught."""
         try:
             return super().invoke(ctx)
         except RondoError as error:
             print(error, file=sys.stderr)
             raise typer.Exit(error.code) from error
+        except OSError as error:
+            text = refused(error)
+            if text is None:
+                raise
+            print(f"{text}\n  next: {HINT}", file=sys.stderr)
+            raise typer.Exit(1) from error
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             raise typer.Exit(130) from None

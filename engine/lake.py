@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
+from engine.disk import HINT, barred
 from engine.errors import LakeError
 from engine.tables import PARTITION, TABLES, check, check_keys
 
@@ -192,11 +193,13 @@ class Lake:
                 time.sleep(0.01 * 2**attempt * random.random())
             except (DeltaError, OSError) as error:
                 self._open.pop(name, None)
-                raise LakeError(f"cannot write table {name}: {_plain(error)}", where=self.path(name), hint="free space or rights, then run again") from error
+                raise LakeError(f"cannot write table {name}: {_plain(error)}", where=self.path(name), hint=HINT) from error
         raise AssertionError("unreachable")
 
     def _ensure(self, name: str) -> DeltaTable:
         table = self.table(name)
+        if table is not None and self.local and (why := barred(Path(self.path(name).removeprefix("file://")))):
+            raise LakeError(f"cannot write table {name}: {why}", where=self.path(name), hint=HINT)
         for attempt in range(ATTEMPTS):
             if table is not None:
                 return table
@@ -208,7 +211,7 @@ class Lake:
                 )
             except (DeltaError, OSError) as error:
                 if attempt == ATTEMPTS - 1:  # two processes may create at once; the loser finds the winner's table
-                    raise LakeError(f"cannot create table {name}: {_plain(error)}", where=self.path(name), hint="check the folder's rights") from error
+                    raise LakeError(f"cannot create table {name}: {_plain(error)}", where=self.path(name), hint=HINT) from error
                 time.sleep(0.01 * 2**attempt * random.random())
             table = self.table(name)
         raise LakeError(f"cannot create table {name}", where=self.path(name))
@@ -218,12 +221,15 @@ class Lake:
         table = self.table(name)
         if table is None or table.version() <= since:
             return []
-        return table.history(table.version() - since)
+        try:
+            return table.history(table.version() - since)
+        except (DeltaError, OSError) as error:
+            raise LakeError(f"cannot read the history of {name}: {_plain(error)}", where=self.path(name)) from error
 
 
 def _plain(error: Exception) -> str:
-    """The error's text without colours and drawn lines, in one line."""
-    text = re.sub(r"\x1b\[[0-9;]*m|[↳×│╰─▶]", "", str(error))
+    """The error's text without colours, drawn lines and Rust's call stack, in one line."""
+    text = re.sub(r"\x1b\[[0-9;]*m|[↳×│╰─▶]|\n +0: .*", "", str(error), flags=re.DOTALL)
     return " ".join(text.split())
 
 

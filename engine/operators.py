@@ -51,8 +51,12 @@ class Journal:
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Every finished batch, by name; unfinished files of a killed process are skipped."""
         for path in sorted(self.folder.glob("*.arrow")):
-            with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
-                yield from reader
+            try:
+                with path.open("rb") as file, pa.ipc.open_stream(file) as reader:
+                    found = list(reader)
+            except (OSError, pa.ArrowException) as error:
+                raise LakeError(f"cannot read the journal: {error}", where=str(path), hint="remove this file, then run again") from error
+            yield from found
 
 
 def run(

@@ -1,4 +1,4 @@
-"""Runs the experiment `loop` of the home given as argument, writing down every operator batch before it is computed.
+"""Runs an experiment of the home given as argument, writing down every operator batch before it is computed.
 
 A test kills this process at a random moment and starts it again.
 """
@@ -16,7 +16,7 @@ import loop_home
 from engine import operators
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, name: str) -> None:
     """One run; a line of calls.jsonl for every batch that starts."""
     whole = operators.run
 
@@ -36,8 +36,8 @@ def main(folder: Path) -> None:
 
     operators.run = watched  # every room calls it through the module
     print("started", flush=True)
-    loop_home.load(folder).run()
+    loop_home.load(folder, name=name).run()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -19,10 +19,10 @@ BATCH = 4  # prompts a batch of the tiny experiment: generate.batch 16 / 4 sampl
 CODE = [sys.executable, str(Path(__file__).parent / "killed_run.py")]
 
 
-def start(folder: Path) -> subprocess.Popen[str]:
-    """A run in another process, once it has begun."""
+def start(folder: Path, name: str = "loop") -> subprocess.Popen[str]:
+    """A run of an experiment in another process, once it has begun."""
     root = str(Path(__file__).parent.parent)
-    process = subprocess.Popen([*CODE, str(folder)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
+    process = subprocess.Popen([*CODE, str(folder), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
                                env={"PYTHONPATH": f"{root}:{root}/tests", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"})
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n", process.stderr and process.stderr.read()
@@ -87,3 +87,19 @@ def test_twenty_kills_in_five_runs(undisturbed: tuple[Path, float], tmp_path: Pa
     assert struck >= 3
     check(tmp_path, undisturbed[0], struck)
     shutil.rmtree(tmp_path)
+
+
+@pytest.mark.slow
+def test_four_experiments_at_once_on_one_lake_lose_nothing(undisturbed: tuple[Path, float], tmp_path: Path) -> None:
+    for name in ("loop", "second", "third", "fourth"):
+        loop_home.write(tmp_path, loop_home.YAML.replace("seed: 3", f"seed: {3 if name == 'loop' else len(name)}"), name)
+    processes = [start(tmp_path, name) for name in ("loop", "second", "third", "fourth")]
+    for process in processes:
+        _, errors = process.communicate(timeout=600)
+        assert process.returncode == 0, errors
+    lake = Lake(str(tmp_path / "lake"))
+    parts = [loop_home.contents(lake, name) for name in ("loop", "second", "third", "fourth")]
+    assert parts[0] == loop_home.contents(Lake(str(undisturbed[0] / "lake")), "loop")
+    assert all(one.keys() == parts[0].keys() for one in parts)
+    steps = lake.read("steps", columns=["step", "state"])
+    assert set(steps["state"].to_pylist()) <= {"done", "reused"}

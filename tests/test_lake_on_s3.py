@@ -1,5 +1,9 @@
 """The same loop with its lake in an object store: a real S3 server (moto) on the loopback address."""
 
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,24 +12,41 @@ import pytest
 import loop_home
 
 boto3 = pytest.importorskip("boto3", reason="the extra `dev` has boto3")
-moto = pytest.importorskip("moto.server", reason="the extra `dev` has moto[server]")
+pytest.importorskip("moto.server", reason="the extra `dev` has moto[server]")
+EndpointConnectionError = pytest.importorskip("botocore.exceptions").EndpointConnectionError
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody uses."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The URI of an empty bucket; the environment says how to reach it."""
-    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
+def bucket(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[str]:
+    """The URI of an empty bucket; the environment says how to reach it. The server is a process of its own: delta-rs keeps
+    the interpreter lock while it reads a log, so a server in this process could not answer."""
+    port = free_port()
     settings = {
         "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}", "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}", "AWS_ALLOW_HTTP": "true", "AWS_EC2_METADATA_DISABLED": "true",
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    boto3.client("s3", endpoint_url=settings["AWS_ENDPOINT_URL"]).create_bucket(Bucket="bucket")
+    code = "import sys; from moto.server import main; main(['-H', '127.0.0.1', '-p', sys.argv[1]])"
+    with (tmp_path / "server.log").open("w") as log:
+        server = subprocess.Popen([sys.executable, "-c", code, str(port)], stdout=log, stderr=log)
+    client = boto3.client("s3")
+    for _ in range(300):
+        try:
+            client.create_bucket(Bucket="bucket")
+            break
+        except EndpointConnectionError:
+            time.sleep(0.1)
     yield "s3://bucket/lake"
-    server.stop()
+    server.terminate()
+    server.wait()
 
 
 def test_the_loop_runs_resumes_and_answers_sql_on_an_object_store(bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ def run(experiment: Name, overrides: Overrides = None, first: From = None, until
 
     To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
     """
-    from engine.errors import SpecError
+    from engine.errors import RondoError, SpecError
     from engine.experiment import parse_round
     from engine.report import known
 

@@ -33,14 +33,15 @@ def packages() -> dict[str, str]:
     return {"python": python_version(), **{package: version(package) for package in PACKAGES}}
 
 
-def staging(home: Home, fingerprint: str) -> Path:
-    """An empty folder beside the checkpoints for a model that is not whole yet; what a killed process left there goes."""
-    folder = home.checkpoints / f".{fingerprint}.partial"
+def staging(journal: Path) -> Path:
+    """An empty folder in the step's journal (of one experiment alone, on the same disk as the checkpoints) for a model that is
+    not whole yet; what a killed process left there goes."""
+    folder = journal / "model"
     try:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
     except OSError as error:
-        raise ModelError(f"cannot write checkpoints: {error}", where=str(home.checkpoints), hint="check its permissions") from error
+        raise ModelError(f"cannot write the journal: {error}", where=str(folder), hint="check its permissions") from error
     return folder
 
 
@@ -56,11 +57,15 @@ def publish(home: Home, partial: Path, card: dict[str, Any]) -> tuple[str, Path]
         (partial / CARD).write_text(json.dumps({"digest": found, **card}, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
         for path in partial.iterdir():
             _sync(path)
-        if target.is_dir() and _whole(target, found):
-            shutil.rmtree(partial)
-        else:
+        home.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not _whole(target, found):
             shutil.rmtree(target, ignore_errors=True)
-            partial.rename(target)
+            try:
+                partial.rename(target)
+            except OSError:
+                if not _whole(target, found):  # another experiment may have published the same model just now
+                    raise
+        shutil.rmtree(partial, ignore_errors=True)
         _sync(home.checkpoints)
     except OSError as error:
         raise ModelError(f"cannot write the checkpoint: {error}", where=str(target), hint="free space, then run again") from error

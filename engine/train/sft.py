@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from engine import models
-from engine.errors import ModelError, StepError
+from engine.disk import writing
+from engine.errors import StepError
 from engine.spec import Lora, Part
 from engine.train import Job, Trained, objectives
 from engine.train.encode import Encoder, Example
@@ -125,8 +126,6 @@ def _save(job: Job, model: Any, tokenizer: PreTrainedTokenizerBase) -> None:
     broken = next((name for name, weight in model.named_parameters() if not torch.isfinite(weight).all()), None)
     if broken:
         raise StepError(f"the trained weights of {broken} are not finite in {job.device.dtype}", hint="lower train.learning_rate")
-    try:
+    with writing("the checkpoint", job.out):
         model.save_pretrained(job.out)
         tokenizer.save_pretrained(job.out)
-    except OSError as error:
-        raise ModelError(f"cannot write the checkpoint: {error}", where=str(job.out), hint="free space, then run again") from error

@@ -107,7 +107,7 @@ class CheckpointStep(Step):
         reference = None if train.reference == "none" else ctx.model("policy" if train.reference == "previous" else "base").path
         return Job(
             model=start or ctx.model("policy" if train.init == "previous" else "base").path, rows=rows, settings=train, device=ctx.device,
-            seed=ctx.spec.seed, round=ctx.round, out=checkpoint.staging(ctx.home, ctx.fingerprint), state=ctx.journal / "trainer",
+            seed=ctx.spec.seed, round=ctx.round, out=checkpoint.staging(ctx.journal), state=ctx.journal / "trainer",
             progress=ctx.progress, label=self.name, reference=reference, chat=ctx.spec.generate.chat,
             trust_remote_code=ctx.spec.models.trust_remote_code,
         )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from engine.disk import writing
 from engine.errors import SpecError
 from engine.spec import TinyModel
 from engine.train.settings import torch_seed
@@ -24,8 +25,9 @@ def build(texts: Sequence[str], how: TinyModel, *, seed: int, folder: Path) -> i
     """Saves an untrained model and its tokenizer in `folder`; returns its number of parameters. SpecError where the sizes do not fit."""
     tokens = tokenizer(texts, how)
     model = untrained(tokens, how, seed)
-    model.save_pretrained(folder)
-    tokens.save_pretrained(folder)
+    with writing("the untrained model", folder):
+        model.save_pretrained(folder)
+        tokens.save_pretrained(folder)
     return model.num_parameters()
 
 

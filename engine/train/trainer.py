@@ -18,6 +18,7 @@ from peft import PeftModel
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from trl import SFTTrainer
 
+from engine.disk import writing
 from engine.errors import StepError
 from engine.spec import Optimizer
 from engine.step import Progress
@@ -143,7 +144,8 @@ class WeightedTrainer(SFTTrainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         """Writes a state beside the others and renames it; without TRL's model card."""
-        Trainer._save_checkpoint(self, model, trial)
         name = f"checkpoint-{self.state.global_step}"
-        self.consumed.save(self.state_folder / PARTIAL / name)
-        publish(self.state_folder, name)
+        with writing("a trainer state", self.state_folder):
+            Trainer._save_checkpoint(self, model, trial)
+            self.consumed.save(self.state_folder / PARTIAL / name)
+            publish(self.state_folder, name)

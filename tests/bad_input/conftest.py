@@ -24,15 +24,36 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def bench(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """A copy of it, named by RONDO_HOME, with a sound experiment `bad` that a test breaks."""
-    home = tmp_path / "home"
-    shutil.copytree(finished, home)
+@pytest.fixture(scope="session")
+def begun(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of it in which the experiment `bad` is done up to the scores of round 0, where its selection failed."""
+    folder = tmp_path_factory.mktemp("begun") / "home"
+    shutil.copytree(finished, folder)
+    result = CliRunner().invoke(app, ["run", str(Bench(folder).spec), "select.sql=select/raft.sql", "select.params={min_score: 9}",
+                                      "--home", str(folder)])
+    assert result.exit_code == 1 and "chose nothing" in result.stderr, result.output
+    return folder
+
+
+def _bench(source: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    home = folder / "home"
+    shutil.copytree(source, home)
     monkeypatch.setenv("RONDO_HOME", str(home))
     monkeypatch.delenv("RONDO_LAKE", raising=False)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
     return Bench(home)
+
+
+@pytest.fixture
+def bench(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """A copy of `finished`, named by RONDO_HOME, with a sound experiment `bad` that a test breaks."""
+    return _bench(finished, tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def open_round(begun: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    """The same of `begun`."""
+    return _bench(begun, tmp_path, monkeypatch)
 
 
 @pytest.fixture

@@ -90,7 +90,7 @@ def test_a_query_that_cannot_run(bench: Bench, rondo: Rondo, words: list[str], p
     [
         case(["-e", "lop"], ["no experiment 'lop' has run", "did you mean 'loop'"], id="unknown experiment"),
         case(["-e", "loop/7"], ["loop has no round 007", "base, 000, 001"], id="a round that is not there"),
-        case(["--at", "loop/7"], ["loop has no checkpoint of round"], id="the tables of a checkpoint that is not there"),
+        case(["--at", "loop/7"], ["loop has no round 007", "base, 000, 001"], id="the tables of a checkpoint that is not there"),
         case(["--export", "nowhere/lake.sql"], ["nowhere/lake.sql", "No such file"], id="export to no folder"),
     ],
 )

@@ -125,7 +125,7 @@ class Experiment:
         if not state.closed(round_):
             raise RondoError(f"round {key(round_)} of {self.name} is not closed, so it cannot be forked", hint=f"`rondo run {self.name}` first")
         if not SLUG.fullmatch(name):
-            raise SpecError(f"{name!r} is no name: expected 1-63 of a-z, 0-9, '-' and '_', the first a letter or digit", where="command line")
+            raise SpecError(f"{name!r} is no name: expected 1-63 of a-z, 0-9, '-', '_', the first a letter or digit", where="command line")
         if Ledger(self.lake, name).entries:
             raise RondoError(f"{name} already has rounds in the lake", hint="choose another name")
         path = self.path.parent / f"{name}.yaml"

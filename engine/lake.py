@@ -80,7 +80,8 @@ class Lake:
         """LakeError where data lies in a table's folder but the log that says what it is has gone; a new table would hide it."""
         folder = Path(self.path(name).removeprefix("file://"))
         if self.local and folder.is_dir() and any(child.name != "_delta_log" for child in folder.iterdir()):
-            raise LakeError(f"table {name} has data but no log", where=f"{folder}/_delta_log", hint="restore the folder, or move the table away")
+            hint = "restore the folder, or move the table away"
+            raise LakeError(f"table {name} has data but no log", where=f"{folder}/_delta_log", hint=hint)
 
     def version(self, name: str) -> int:
         """The newest version; -1 where the table does not exist yet."""

@@ -63,10 +63,18 @@ class Driver:
             self.ledger = Ledger(self.lake, self.spec.experiment)
             for entry in self.ledger.repair():
                 self.progress.note(f"{self.spec.experiment}: round {entry.round} {entry.step} was committed before a crash; ledger repaired")
+            self._sweep()
         except BaseException:
             self.lock.__exit__(None, None, None)
             raise
         return self
+
+    def _sweep(self) -> None:
+        """Removes journals of steps that are done: a crash came between the commit and the removal."""
+        done = {f"{e.round}-{e.step}-{e.fingerprint}" for e in self.ledger.entries.values()}
+        for folder in (self.home.journal / self.spec.experiment).glob("*"):
+            if folder.name in done:
+                shutil.rmtree(folder, ignore_errors=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.progress.end()

@@ -80,11 +80,11 @@ def test_a_run_killed_three_times_ends_as_one_that_was_not(undisturbed: tuple[Pa
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(5))
-def test_twenty_kills_in_five_runs(undisturbed: tuple[Path, float], tmp_path: Path, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(7))
+def test_twenty_kills_in_seven_runs(undisturbed: tuple[Path, float], tmp_path: Path, seed: int) -> None:
     loop_home.write(tmp_path)
-    struck = kill_and_finish(tmp_path, 4, undisturbed[1] * 0.8, seed=100 + seed)
-    assert struck >= 3
+    struck = kill_and_finish(tmp_path, 3, undisturbed[1] * 0.5, seed=100 + seed)
+    assert struck >= 2
     check(tmp_path, undisturbed[0], struck)
     shutil.rmtree(tmp_path)
 

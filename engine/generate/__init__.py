@@ -59,7 +59,7 @@ class Backend(ABC):
         return params.model_dump(mode="json")
 
     @classmethod
-    def check(cls, params: Any, spec_path: Path) -> None:
+    def check(cls, params: Any, spec_path: Path) -> None:  # noqa: B027 - most have nothing to look at
         """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
 
     def prepare(self, prompts: pa.Table) -> pa.Table:

@@ -11,6 +11,7 @@ from platform import python_version
 from typing import Any
 
 from engine import models
+from engine.disk import HINT, barred
 from engine.errors import ModelError
 from engine.home import Home
 
@@ -31,6 +32,16 @@ def name(home: Home, folder: Path) -> str:
 def packages() -> dict[str, str]:
     """Versions of everything that a training's result can depend on."""
     return {"python": python_version(), **{package: version(package) for package in PACKAGES}}
+
+
+def ready(home: Home) -> None:
+    """ModelError where no checkpoint can be written, so that this shows before a training and not after it."""
+    try:
+        home.checkpoints.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelError(f"cannot write checkpoints: {error}", where=str(home.checkpoints), hint=HINT) from error
+    if why := barred(home.checkpoints):
+        raise ModelError(f"cannot write checkpoints: {why}", where=str(home.checkpoints), hint=HINT)
 
 
 def staging(journal: Path) -> Path:

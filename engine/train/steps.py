@@ -84,6 +84,7 @@ class CheckpointStep(Step):
             source = "demonstrations" if ctx.round == BASE else "selected"
             raise StepError(f"{self.name} of round {ctx.round}: no row to train on for role {self.role}",
                             hint=f"look at the step `{source}`: is its score threshold too high for this policy?")
+        checkpoint.ready(ctx.home)
         job = self._job(ctx, train, rows)
         trained = objective(train).train(job)
         if trained.rows_expected != trained.rows_trained:

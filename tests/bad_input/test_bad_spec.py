@@ -3,9 +3,8 @@
 from collections.abc import Callable
 
 import pytest
-from typer.testing import Result
-
 from bad_home import SPEC, Bench, message
+from typer.testing import Result
 
 Rondo = Callable[..., Result]
 case = pytest.param

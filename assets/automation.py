@@ -39,7 +39,11 @@ RUN_KEY = "dagster/run_key"  # Dagster puts the key of a request here
 INTERVAL = 10  # seconds between two looks of the sensor
 CRON = "0 2 * * *"  # the schedule opens a round every night at two
 IN_FLIGHT = [
-    DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
 ]
 
 
@@ -106,8 +110,10 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
     held, round_ = state.stopped(), state.next_round()
     if held is not None:
         name = called.experiment
-        return SkipReason(f"the gate held round {key(held.round)} ({held.reason}) and gate.on_fail is stop: "
-                          f"`rondo promote {name}@{held.round} --force`, `rondo rollback {name}` or `rondo run {name} --from {held.round}`")
+        return SkipReason(
+            f"the gate held round {key(held.round)} ({held.reason}) and gate.on_fail is stop: "
+            f"`rondo promote {name}@{held.round} --force`, `rondo rollback {name}` or `rondo run {name} --from {held.round}`"
+        )
     if round_ is None:
         return SkipReason(f"all {state.spec.rounds} rounds are done")
     driven = _driven(experiment)
@@ -117,8 +123,10 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
     run_key = f"{called.experiment}/{key(round_)}/{max(state.opening(round_), 0)}"
     before = next(iter(instance.get_runs(RunsFilter(tags={RUN_KEY: run_key}), limit=1)), None)
     if before is not None:
-        return SkipReason(f"run {before.run_id} of round {key(round_)} ended as {before.status.value.lower()} without a decision: "
-                          f"look at it, then re-execute it here or `rondo run {called.experiment}`; either goes on where it stopped")
+        return SkipReason(
+            f"run {before.run_id} of round {key(round_)} ended as {before.status.value.lower()} without a decision: "
+            f"look at it, then re-execute it here or `rondo run {called.experiment}`; either goes on where it stopped"
+        )
     return RunRequest(run_key=run_key, partition_key=key(round_), tags={TAG: called.experiment, "rondo/round": key(round_)})
 
 

@@ -34,8 +34,11 @@ def _load(path: Path, home: Home, taken: dict[str, Path]) -> Definitions:
     experiment = Experiment.load(path, home=home)
     plain = names(experiment).plain
     if plain in taken:
-        raise SpecError(f"experiment {experiment.name!r} has the same name in Dagster as that of {taken[plain].name}", where=str(path),
-                        hint="give one of them another name ('-' and '_' count as the same)")
+        raise SpecError(
+            f"experiment {experiment.name!r} has the same name in Dagster as that of {taken[plain].name}",
+            where=str(path),
+            hint="give one of them another name ('-' and '_' count as the same)",
+        )
     made = definitions(experiment)
     taken[plain] = path
     return made

@@ -135,11 +135,15 @@ def permit(state: State, round_: int) -> None:
         return
     name, held, following = state.spec.experiment, state.stopped(), state.next_round()
     if held is not None:
-        raise Stopped(f"{name}: round {key(held.round)} was held at the gate ({held.reason}), and gate.on_fail is stop",
-                      hint=f"`rondo promote {name}@{held.round} --force --reason ...` or `rondo rollback {name}`")
+        raise Stopped(
+            f"{name}: round {key(held.round)} was held at the gate ({held.reason}), and gate.on_fail is stop",
+            hint=f"`rondo promote {name}@{held.round} --force --reason ...` or `rondo rollback {name}`",
+        )
     if not BASE <= round_ < state.spec.rounds:
         raise StepError(f"{name} has the rounds base to {key(state.spec.rounds - 1)}, not {key(round_)}", hint="raise `rounds` in the spec")
     if round_ != following:
         assert following is not None
-        raise StepError(f"round {key(round_)} of {name} cannot run before round {key(following)} is decided",
-                        hint=f"materialize the partition {key(following)} first")
+        raise StepError(
+            f"round {key(round_)} of {name} cannot run before round {key(following)} is decided",
+            hint=f"materialize the partition {key(following)} first",
+        )

@@ -45,7 +45,10 @@ def of(done: Done, experiment: Experiment) -> dict[str, Any]:
     if entry is None:
         return shown
     shown |= {
-        "rows in": entry.rows_in, "seconds": round(entry.seconds, 3), "content hash": entry.content_hash, "fingerprint": entry.fingerprint,
+        "rows in": entry.rows_in,
+        "seconds": round(entry.seconds, 3),
+        "content hash": entry.content_hash,
+        "fingerprint": entry.fingerprint,
     }
     if entry.reused_from:
         shown["reused from"] = entry.reused_from
@@ -75,8 +78,10 @@ def schema(table: str) -> TableSchema:
 def preview(entry: Entry, session: Session) -> MetadataValue:
     """The first rows of the step's own part as a Markdown table, long cells cut."""
     part = _own_part(entry)
-    query = f"select * exclude (experiment, round, part) from lake.{entry.table} " \
-            f"where experiment = $experiment and round = $round and part = $part limit {PREVIEW_ROWS}"
+    query = (
+        f"select * exclude (experiment, round, part) from lake.{entry.table} "
+        f"where experiment = $experiment and round = $round and part = $part limit {PREVIEW_ROWS}"
+    )
     rows = session.table(query, {"experiment": entry.experiment, "round": entry.round, "part": part}).to_pylist()
     if not rows:
         return MetadataValue.md("no rows")

@@ -17,7 +17,8 @@ from assets import checks, metadata
 from engine.experiment import Experiment, key
 from engine.graph import union
 from engine.home import Home
-from engine.rounds import OPENING, State
+from engine.ledger import OPENING
+from engine.rounds import State
 from engine.run import Done
 from engine.step import BASE, Step
 
@@ -64,7 +65,9 @@ def _step(experiment: Experiment, instance: DagsterInstance, state: State, step:
         done = Done(round_, step.name, entry.state if entry else SKIPPED, entry)
         instance.report_runless_asset_event(
             AssetMaterialization(
-                asset, partition=key(round_), metadata=metadata.of(done, experiment) | {"made": "without Dagster"},
+                asset,
+                partition=key(round_),
+                metadata=metadata.of(done, experiment) | {"made": "without Dagster"},
                 tags=_tags(experiment, state, round_, upstream)
                 | {DATA_VERSION_TAG: version, CODE_VERSION_TAG: str(entry.ingredients["revision"] if entry else step.revision)},
             )

@@ -39,7 +39,12 @@ class Commands(TyperGroup):
 
 
 app = typer.Typer(
-    name="rondo", cls=Commands, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+    name="rondo",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Iterative post-training as data: one YAML runs rounds that are versioned, resumable, gated and queryable.",
     epilog="Exit codes: 0 done, 1 failed, 2 wrong input, 3 stopped at the gate, 4 driven by another process, 130 interrupted.",
@@ -61,8 +66,24 @@ def _options(
     chosen_home = home
 
 
-COMMANDS = (setup.init, setup.validate, loop.plan, loop.run, loop.status, ask.sql, ask.diff, ask.lineage, loop.promote, loop.rollback,
-            loop.fork, setup.recipes, setup.spec, care.ui, care.gc, setup.env)
+COMMANDS = (
+    setup.init,
+    setup.validate,
+    loop.plan,
+    loop.run,
+    loop.status,
+    ask.sql,
+    ask.diff,
+    ask.lineage,
+    loop.promote,
+    loop.rollback,
+    loop.fork,
+    setup.recipes,
+    setup.spec,
+    care.ui,
+    care.gc,
+    setup.env,
+)
 for command in COMMANDS:
     app.command()(command)
 

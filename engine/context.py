@@ -76,7 +76,9 @@ class StepContext:
         if which == "policy":
             digest = self.state.policy(self.round)
         else:
-            rows = self.lake.read("checkpoints", experiment=self.experiment, rounds=[self.round if which == "checkpoint" else BASE], part=role)
+            rows = self.lake.read(
+                "checkpoints", experiment=self.experiment, rounds=[self.round if which == "checkpoint" else BASE], part=role
+            )
             digest = max(rows.to_pylist(), key=lambda row: row["at"], default={"digest": None})["digest"]
         if digest is None:
             raise StepError(f"{self.step} of round {self.round}: there is no {which} model yet", hint="`rondo status` shows what ran")
@@ -90,7 +92,9 @@ class StepContext:
             if ref.table == "policy":
                 continue
             for file in self.lake.files(ref.table, experiment=self.experiment, rounds=rounds, part=ref.part):
-                found.append({"table": ref.table, "part": file.part, "round": file.round, "file": file.uri.removeprefix(self.lake.uri + "/")})
+                found.append(
+                    {"table": ref.table, "part": file.part, "round": file.round, "file": file.uri.removeprefix(self.lake.uri + "/")}
+                )
         hashes = {(e.round, key): value for e in self.state.entries.values() for key, value in e.hashes.items()}
         versions = self.lake.versions()
         for row in found:
@@ -111,10 +115,16 @@ def find_model(lake: Lake, home: Home, experiment: str, digest: str) -> Model:
     path = locate(home, row["path"])
     if not path.is_dir():
         again = "base" if row["round"] == BASE else row["round"]
-        raise ModelError(f"checkpoint {digest} of round {row['round']} has vanished", where=str(path),
-                         hint=f"restore the folder, or train it again with `rondo run {experiment} --from {again}`")
+        raise ModelError(
+            f"checkpoint {digest} of round {row['round']} has vanished",
+            where=str(path),
+            hint=f"restore the folder, or train it again with `rondo run {experiment} --from {again}`",
+        )
     found = models.digest(path)
     if found != digest:
-        raise ModelError(f"the model's files have changed: expected digest {digest}, found {found}", where=str(path),
-                         hint="restore the files, or fork the experiment to use the changed model")
+        raise ModelError(
+            f"the model's files have changed: expected digest {digest}, found {found}",
+            where=str(path),
+            hint="restore the files, or fork the experiment to use the changed model",
+        )
     return Model(digest, path)

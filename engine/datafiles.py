@@ -148,8 +148,11 @@ def _jsonl(path: Path, table: Rows) -> None:
         except (ValueError, RecursionError) as error:
             raise DataError(f"broken JSON: {error}", where=f"{path}:{number}") from error
         if not isinstance(row, dict):
-            raise DataError(f"expected an object like {{\"question\": ...}}, found {type(row).__name__}", where=f"{path}:{number}",
-                            hint="JSONL holds one object a line")
+            raise DataError(
+                f'expected an object like {{"question": ...}}, found {type(row).__name__}',
+                where=f"{path}:{number}",
+                hint="JSONL holds one object a line",
+            )
         rows.append(row)
         lines.append(number)
         columns.update(dict.fromkeys(row))
@@ -175,8 +178,11 @@ def _csv(path: Path, table: Rows) -> None:
                 header = _header(cells, path)
                 continue
             if len(cells) != len(header):
-                raise DataError(f"expected {len(header)} cells ({', '.join(header)}), found {len(cells)}", where=f"{path}:{first}",
-                                hint="quote cells that hold a comma, a quote or a line break")
+                raise DataError(
+                    f"expected {len(header)} cells ({', '.join(header)}), found {len(cells)}",
+                    where=f"{path}:{first}",
+                    hint="quote cells that hold a comma, a quote or a line break",
+                )
             rows.append(dict(zip(header, cells, strict=True)))
             lines.append(first)
     except csv.Error as error:

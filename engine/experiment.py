@@ -14,11 +14,12 @@ import yaml
 from engine import specfile
 from engine.errors import RondoError, SpecError
 from engine.home import Home
-from engine.lake import Lake, own_columns
-from engine.ledger import Ledger
+from engine.lake import Lake
+from engine.ledger import DEVICE, OPENING, Ledger
 from engine.promotion import Decision, person
 from engine.registry import nearest
-from engine.rounds import DEVICE, OPENING, State
+from engine.rounds import State
+from engine.rows import own_columns
 from engine.run import Done, Driver, decisions
 from engine.spec import SLUG, Spec
 from engine.step import BASE, Progress
@@ -112,8 +113,10 @@ class Experiment:
             current = state.policy(state.unopened())
             choices = [d for d in effective if (d.digest != current if to is None else d.round == to)]
             if not choices:
-                raise RondoError(f"{self.name}: nothing to roll back to" + ("" if to is None else f" at round {key(to)}"),
-                                 hint=f"promoted rounds: {', '.join(key(d.round) for d in effective) or 'none'}")
+                raise RondoError(
+                    f"{self.name}: nothing to roll back to" + ("" if to is None else f" at round {key(to)}"),
+                    hint=f"promoted rounds: {', '.join(key(d.round) for d in effective) or 'none'}",
+                )
             last = max(d.round for d in state.decisions())
             decision = person(list(state.rows), last, state.opening(last), "rolled_back", choices[-1].digest, state.unopened(), reason, by)
             driver.decide(decision)
@@ -123,13 +126,17 @@ class Experiment:
         """Copies the rounds up to `round_` under a new name, whose spec extends this one; `run` goes on after them."""
         state = self.state()
         if not state.closed(round_):
-            raise RondoError(f"round {key(round_)} of {self.name} is not closed, so it cannot be forked", hint=f"`rondo run {self.name}` first")
+            raise RondoError(
+                f"round {key(round_)} of {self.name} is not closed, so it cannot be forked", hint=f"`rondo run {self.name}` first"
+            )
         if not SLUG.fullmatch(name):
             raise SpecError(f"{name!r} is no name: expected 1-63 of a-z, 0-9, '-', '_', the first a letter or digit", where="command line")
         if Ledger(self.lake, name).entries:
             raise RondoError(f"{name} already has rounds in the lake", hint="choose another name")
         path = self.path.parent / f"{name}.yaml"
-        text = yaml.safe_dump({"experiment": name, "extends": self.path.name, "description": f"fork of {self.name}@{round_}"}, sort_keys=False)
+        text = yaml.safe_dump(
+            {"experiment": name, "extends": self.path.name, "description": f"fork of {self.name}@{round_}"}, sort_keys=False
+        )
         if path.exists() and path.read_text() != text:
             raise SpecError("the file exists", where=str(path), hint="choose another name")
         path.write_text(text)

@@ -25,8 +25,8 @@ from deltalake.exceptions import DeltaError
 from engine.errors import LakeError, LockError
 from engine.home import Home
 from engine.lake import Lake
+from engine.ledger import OPENING
 from engine.locks import Lock
-from engine.rounds import OPENING
 from engine.tables import TABLES
 
 GRACE = 1  # hours: whatever is younger may belong to a process that no lock here knows
@@ -81,8 +81,11 @@ def named(lake: Lake) -> dict[str, set[int]]:
                 if "table" in entry and "version" in entry:
                     found.setdefault(entry["table"], set()).add(int(entry["version"]))
         except (ValueError, TypeError, AttributeError) as error:
-            raise LakeError(f"checkpoint {row['digest']}: its inputs cannot be read ({error}), so nothing was removed",
-                            where=lake.path("checkpoints"), hint="`rondo sql 'select digest, inputs from lake.checkpoints'`") from error
+            raise LakeError(
+                f"checkpoint {row['digest']}: its inputs cannot be read ({error}), so nothing was removed",
+                where=lake.path("checkpoints"),
+                hint="`rondo sql 'select digest, inputs from lake.checkpoints'`",
+            ) from error
     return found
 
 

@@ -12,22 +12,20 @@ import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.compute as pc
 from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
 from engine.disk import HINT, barred
 from engine.errors import LakeError
+from engine.rows import constant, partitioned
 from engine.tables import PARTITION, TABLES, check, check_keys
 
 ATTEMPTS = 12
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 CONFIGURATION = {"delta.enableExpiredLogCleanup": "false", "delta.logRetentionDuration": "interval 36500 days"}
 
 
@@ -94,14 +92,27 @@ class Lake:
         return {name: version for name, version in found.items() if version >= 0}
 
     def files(
-        self, name: str, *, experiment: str | None = None, rounds: Iterable[int] | None = None, part: str | None = None,
+        self,
+        name: str,
+        *,
+        experiment: str | None = None,
+        rounds: Iterable[int] | None = None,
+        part: str | None = None,
         version: int | None = None,
+        equal: tuple[str, str] | None = None,
     ) -> list[File]:
-        """Files of the snapshot that hold the asked parts; `part` may end with '/*' for all below it."""
+        """Files of the snapshot that hold the asked parts; `part` may end with '/*' for all below it.
+
+        `equal` (a column and a text of at most 32 characters) leaves out files whose statistics exclude that value.
+        """
         table = self.table(name, version)
         if table is None:
             return []
         actions = pa.RecordBatchReader.from_stream(table.get_add_actions(flatten=True)).read_all()  # pa.table() would import pandas
+        if equal is not None and f"min.{equal[0]}" in actions.column_names:
+            low, high = (actions[f"{end}.{equal[0]}"].to_pylist() for end in ("min", "max"))
+            keep = [a is None or b is None or a <= equal[1] <= b for a, b in zip(low, high, strict=True)]
+            actions = actions.filter(pa.array(keep, pa.bool_()))
         wanted = None if rounds is None else set(rounds)
         found = []
         columns = (actions[c].to_pylist() for c in ("path", "partition.experiment", "partition.round", "partition.part", "num_records"))
@@ -111,8 +122,14 @@ class Lake:
         return sorted(found, key=lambda f: (f.experiment, f.round, f.part, f.uri))
 
     def read(
-        self, name: str, *, experiment: str | None = None, rounds: Iterable[int] | None = None, part: str | None = None,
-        version: int | None = None, columns: Iterable[str] | None = None,
+        self,
+        name: str,
+        *,
+        experiment: str | None = None,
+        rounds: Iterable[int] | None = None,
+        part: str | None = None,
+        version: int | None = None,
+        columns: Iterable[str] | None = None,
     ) -> pa.Table:
         """Rows of the asked parts with the partition columns first, in the declared schema."""
         schema = TABLES[name].schema
@@ -135,11 +152,11 @@ class Lake:
             count = source.metadata.num_rows
         except (OSError, pa.ArrowException) as error:
             raise LakeError(f"cannot read a data file: {error}", where=file.uri, hint="was it removed by hand, or changed?") from error
-        constants = {"experiment": file.experiment, "round": file.round, "part": file.part}
+        constants: dict[str, str | int] = {"experiment": file.experiment, "round": file.round, "part": file.part}
         arrays = []
         for field in schema:
             if field.name in constants:
-                arrays.append(_constant(constants[field.name], count))
+                arrays.append(constant(constants[field.name], count))
             elif rows is not None and field.name in rows.column_names:
                 arrays.append(rows[field.name].cast(field.type))
             else:
@@ -178,7 +195,7 @@ class Lake:
         """
         rows = check(name, rows)
         check_keys(name, rows)
-        whole = _partitioned(rows, experiment, round, part)
+        whole = partitioned(rows, experiment, round, part)
         predicate = f"experiment = '{experiment}' AND round = {round} AND part = '{part}'"
         commit = CommitProperties(custom_metadata=dict(metadata or {}), max_commit_retries=30)
         for attempt in range(ATTEMPTS):
@@ -238,62 +255,3 @@ def _matches(wanted: str | None, part: str) -> bool:
     if wanted is None:
         return True
     return part.startswith(wanted[:-1]) if wanted.endswith("/*") else part == wanted
-
-
-def _constant(value: str | int, n: int) -> pa.Array:
-    """`n` times a string or an int32, from buffers: `pa.repeat`, `pa.scalar` and `pa.array` import pandas, a third of a second."""
-    import numpy as np
-
-    if isinstance(value, int):
-        return pa.Array.from_buffers(pa.int32(), n, [None, pa.py_buffer(np.full(n, value, np.int32))])
-    text = value.encode()
-    offsets = np.arange(n + 1, dtype=np.int64) * len(text)
-    whole = pa.Array.from_buffers(pa.large_string(), n, [None, pa.py_buffer(offsets), pa.py_buffer(text * n)])
-    return whole.cast(pa.string())
-
-
-def _partitioned(rows: pa.Table, experiment: str, round_: int, part: str) -> pa.Table:
-    n = rows.num_rows
-    constants = [pa.repeat(pa.scalar(v, PARTITION.field(c).type), n) for c, v in zip(PARTITION.names, (experiment, round_, part), strict=True)]
-    return pa.Table.from_arrays([*constants, *rows.columns], names=[*PARTITION.names, *rows.column_names])
-
-
-def content_hash(name: str, rows: pa.Table) -> str:
-    """16 hex digits over the rows' content: order does not matter, measured and partition columns are left out.
-
-    The sum (mod 2^128) of each row's BLAKE2b over its canonical JSON, so equal rows count as often as they stand.
-    """
-    from hashlib import blake2b
-
-    import polars as pl
-
-    table = TABLES[name]
-    frame = pl.from_arrow(check(name, rows).select([c for c in table.columns.names if c not in table.measured]))
-    assert isinstance(frame, pl.DataFrame)
-    total = 0
-    for line in frame.write_ndjson().encode().splitlines():
-        total += int.from_bytes(blake2b(line, digest_size=16).digest(), "little")
-    return blake2b(f"{name}:{rows.num_rows}:{total % 2**128}".encode(), digest_size=8).hexdigest()
-
-
-def records(rows: pa.Table) -> list[dict[str, Any]]:
-    """Rows as dicts, times as UTC datetimes. As `to_pylist`, which imports pandas for times with a zone: a fifth of a second."""
-    times = [field.name for field in rows.schema if pa.types.is_timestamp(field.type)]
-    for name in times:
-        rows = rows.set_column(rows.schema.get_field_index(name), name, rows[name].cast(pa.timestamp("us")).cast(pa.int64()))
-    found = rows.to_pylist()
-    for row in found:
-        row.update({name: EPOCH + timedelta(microseconds=row[name]) for name in times if row[name] is not None})
-    return found
-
-
-def own_columns(rows: pa.Table) -> pa.Table:
-    """`rows` without the partition columns."""
-    return rows.drop_columns([c for c in PARTITION.names if c in rows.column_names])
-
-
-def only(rows: pa.Table, **equal: Any) -> pa.Table:
-    """The rows whose columns equal the given values."""
-    for column, value in equal.items():
-        rows = rows.filter(pc.equal(rows[column], pa.scalar(value, rows.schema.field(column).type)))
-    return rows

@@ -13,9 +13,11 @@ from typing import Any
 import pyarrow as pa
 
 from engine.ids import canonical
-from engine.lake import Lake, records
+from engine.lake import Lake
+from engine.rows import records
 from engine.tables import TABLES
 
+OPENING, DEVICE = "opening", "device"  # facts in the ledger that are no steps
 ENTRY = "rondo"  # key of the ledger row in a data commit's metadata
 
 
@@ -88,12 +90,13 @@ class Ledger:
         self.entries[entry.round, entry.step] = entry
 
     def find(self, step: str, fingerprint: str) -> Entry | None:
-        """A done step anywhere in the lake with this fingerprint (the oldest, so that copies have one source)."""
-        rows = self.lake.read("steps", part=step, columns=["fingerprint"])
-        matches = rows.filter(pa.compute.equal(rows["fingerprint"], fingerprint)).to_pylist()
+        """A done step anywhere in the lake with this fingerprint (the oldest, so that copies have one source).
+
+        Only files whose statistics admit the fingerprint are opened: a lake holds one file a step.
+        """
         found = []
-        for match in matches:
-            for row in self.lake.read("steps", experiment=match["experiment"], rounds=[match["round"]], part=step).to_pylist():
+        for file in self.lake.files("steps", part=step, equal=("fingerprint", fingerprint)):
+            for row in records(self.lake.read("steps", experiment=file.experiment, rounds=[file.round], part=step)):
                 entry = Entry.of(row)
                 if entry.fingerprint == fingerprint:
                     found.append(entry)
@@ -101,7 +104,10 @@ class Ledger:
 
     def repair(self) -> list[Entry]:
         """Writes the entries that a crash lost: data was committed (its metadata says so), the ledger row was not."""
-        last = {name: -1 for name in TABLES}
+        # an opening is written after a repair, so nothing older than the newest one can be lost
+        openings = [entry for (_, step), entry in self.entries.items() if step == OPENING]
+        newest = max(openings, key=lambda e: e.at, default=None)
+        last = dict.fromkeys(TABLES, -1) | (newest.detail.get("versions", {}) if newest else {})
         for entry in self.entries.values():
             if entry.table in last:
                 last[entry.table] = max(last[entry.table], entry.version)

@@ -35,8 +35,11 @@ class Lock:
                 os.close(self._file)
                 self._file = None
                 if time.monotonic() >= deadline:
-                    raise LockError(f"{self.name} is being driven by {holder}", where=str(self.path),
-                                    hint="wait for it or stop it; a lock of a dead process frees itself") from None
+                    raise LockError(
+                        f"{self.name} is being driven by {holder}",
+                        where=str(self.path),
+                        hint="wait for it or stop it; a lock of a dead process frees itself",
+                    ) from None
                 time.sleep(0.1)
         os.ftruncate(self._file, 0)
         os.write(self._file, json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "attempt": self.attempt}).encode())
@@ -54,5 +57,8 @@ class Lock:
         except FileNotFoundError:
             same = False
         if not same:
-            raise LockError(f"attempt {self.attempt} no longer holds the lock of {self.name}; nothing was committed",
-                            where=str(self.path), hint="another driver took over; look at `rondo status`")
+            raise LockError(
+                f"attempt {self.attempt} no longer holds the lock of {self.name}; nothing was committed",
+                where=str(self.path),
+                hint="another driver took over; look at `rondo status`",
+            )

@@ -24,9 +24,24 @@ if TYPE_CHECKING:
 WEIGHTS = "*.safetensors"
 # Everything that can change what a model says, and nothing else (no cards, optimizer states or logs).
 FILES = (
-    WEIGHTS, "*.safetensors.index.json", "config.json", "generation_config.json", "adapter_config.json",
-    "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "vocab.txt",
-    "merges.txt", "*.model", "*.tiktoken", "chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja", "*.py",
+    WEIGHTS,
+    "*.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+    "*.tiktoken",
+    "chat_template.jinja",
+    "chat_template.json",
+    "additional_chat_templates/*.jinja",
+    "*.py",
 )
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 BLOCK = 1 << 20
@@ -39,8 +54,11 @@ _digests: dict[tuple[tuple[str, int, int], ...], str] = {}
 def files(path: Path) -> list[Path]:
     """The files of a model folder that make it what it is, by relative name. ModelError where there is no such folder."""
     if not path.is_dir():
-        raise ModelError("no model folder here", where=str(path), hint="`rondo status` shows which checkpoint is missing; restore it or "
-                         "run its round again with --from")
+        raise ModelError(
+            "no model folder here",
+            where=str(path),
+            hint="`rondo status` shows which checkpoint is missing; restore it or run its round again with --from",
+        )
     found = {file for pattern in FILES for file in path.glob(pattern) if file.is_file()}
     return sorted(found, key=lambda file: file.relative_to(path).as_posix())
 
@@ -87,8 +105,11 @@ def load_tokenizer(path: Path, trust_remote_code: bool = False) -> PreTrainedTok
     try:
         return AutoTokenizer.from_pretrained(path, local_files_only=True, trust_remote_code=trust_remote_code)
     except LOAD_ERRORS as error:
-        raise ModelError(f"cannot load the tokenizer: {type(error).__name__}: {error}", where=str(path),
-                         hint="expected tokenizer.json and tokenizer_config.json as transformers saves them") from error
+        raise ModelError(
+            f"cannot load the tokenizer: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="expected tokenizer.json and tokenizer_config.json as transformers saves them",
+        ) from error
 
 
 def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
@@ -108,16 +129,26 @@ def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[P
     tokenizer = load_tokenizer(path, trust_remote_code)
     try:
         model, info = AutoModelForCausalLM.from_pretrained(
-            path, local_files_only=True, trust_remote_code=trust_remote_code, use_safetensors=True,
-            dtype=getattr(torch, device.dtype), output_loading_info=True,
+            path,
+            local_files_only=True,
+            trust_remote_code=trust_remote_code,
+            use_safetensors=True,
+            dtype=getattr(torch, device.dtype),
+            output_loading_info=True,
         )
     except (*LOAD_ERRORS, SafetensorError) as error:
-        raise ModelError(f"cannot load the model: {type(error).__name__}: {error}", where=str(path),
-                         hint="expected config.json and *.safetensors as transformers saves them") from error
+        raise ModelError(
+            f"cannot load the model: {type(error).__name__}: {error}",
+            where=str(path),
+            hint="expected config.json and *.safetensors as transformers saves them",
+        ) from error
     lost = sorted(info["missing_keys"]) + sorted(str(key) for key in info["mismatched_keys"])
     if lost:
-        raise ModelError(f"the weights do not fill the model: {len(lost)} tensors are missing or of another shape, first {lost[0]}",
-                         where=str(path), hint="the folder is incomplete or its config.json belongs to another model")
+        raise ModelError(
+            f"the weights do not fill the model: {len(lost)} tensors are missing or of another shape, first {lost[0]}",
+            where=str(path),
+            hint="the folder is incomplete or its config.json belongs to another model",
+        )
     return model.to(device.device).eval(), tokenizer
 
 
@@ -138,15 +169,21 @@ def resolve(name: str, spec_path: Path) -> Path:
         return Path(snapshot_download(name, allow_patterns=list(FILES)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled, OSError) as error:
         cause = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise ModelError(f"models: {name!r} is no folder ({folder}), and the hub did not give it: {cause}", where=str(spec_path),
-                         hint="give a folder with the model, or fetch it once while online (`hf download`)") from error
+        raise ModelError(
+            f"models: {name!r} is no folder ({folder}), and the hub did not give it: {cause}",
+            where=str(spec_path),
+            hint="give a folder with the model, or fetch it once while online (`hf download`)",
+        ) from error
 
 
 def chats(tokenizer: PreTrainedTokenizerBase, chat: bool | None) -> bool:
     """Whether the chat template is used: as asked, or where there is one. ModelError where one is asked for and missing."""
     if chat and not tokenizer.chat_template:
-        raise ModelError("chat: true, but the model has no chat template", where=str(tokenizer.name_or_path),
-                         hint="set generate.chat to false, or add a chat_template.jinja to the model's folder")
+        raise ModelError(
+            "chat: true, but the model has no chat template",
+            where=str(tokenizer.name_or_path),
+            hint="set generate.chat to false, or add a chat_template.jinja to the model's folder",
+        )
     return bool(tokenizer.chat_template) if chat is None else chat
 
 
@@ -159,8 +196,11 @@ def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]
     try:
         return tokenizer.apply_chat_template([dict(m) for m in messages], tokenize=False, add_generation_prompt=True)
     except TemplateError as error:
-        raise ModelError(f"the chat template refuses these messages: {error}", where=str(tokenizer.name_or_path),
-                         hint=f"roles found: {', '.join(m['role'] for m in messages)}") from error
+        raise ModelError(
+            f"the chat template refuses these messages: {error}",
+            where=str(tokenizer.name_or_path),
+            hint=f"roles found: {', '.join(m['role'] for m in messages)}",
+        ) from error
 
 
 def encode(tokenizer: PreTrainedTokenizerBase, texts: list[str], chat: bool | None) -> list[list[int]]:

@@ -101,8 +101,11 @@ def run(
         raise StepError(f"{label}: no rows to work on", hint="look at the step before it with `rondo sql`")
     table = pa.Table.from_batches(done)
     if table.num_rows != total * per_row:
-        raise StepError(f"{label}: {total} rows in, expected {total * per_row} out, found {table.num_rows}", where=str(journal),
-                        hint="remove this journal folder and run again")
+        raise StepError(
+            f"{label}: {total} rows in, expected {total * per_row} out, found {table.num_rows}",
+            where=str(journal),
+            hint="remove this journal folder and run again",
+        )
     return table
 
 

@@ -25,7 +25,13 @@ class Terminal:
         if not self.console.is_terminal:
             return
         reused = f" ({done} from the journal)" if done else ""
-        columns = (TextColumn("  {task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), TimeRemainingColumn())
+        columns = (
+            TextColumn("  {task.description}"),
+            BarColumn(24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+        )
         self._bar = Progress(*columns, console=self.console, transient=True)
         self._task = self._bar.add_task(f"{label}{reused}", total=total, completed=done, rate="")
         self._bar.start()

@@ -13,14 +13,12 @@ from typing import Any, Literal
 from engine import specfile
 from engine.graph import Graph, graph
 from engine.ids import digest
-from engine.ledger import Entry
+from engine.ledger import DEVICE, OPENING, Entry
 from engine.promotion import EFFECTIVE, Decision
 from engine.spec import Spec
 from engine.step import BASE, Ref
 
 Entries = dict[tuple[int, str], Entry]
-OPENING = "opening"
-DEVICE = "device"
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,9 @@ class State:
 
     def unopened(self) -> int:
         """The next round that no step has touched in its current opening."""
-        opened = [r for (r, s), e in self.entries.items() if s == OPENING and (self.closed(r) or e.ingredients["opening"] == self.opening(r))]
+        opened = [
+            r for (r, s), e in self.entries.items() if s == OPENING and (self.closed(r) or e.ingredients["opening"] == self.opening(r))
+        ]
         return max(opened, default=BASE - 1) + 1
 
     def stopped(self) -> Decision | None:
@@ -91,8 +91,12 @@ class State:
             if found is None:
                 return None
             inputs[f"{ref.when}:{ref.table}/{ref.part or '*'}"] = found
-        made: dict[str, Any] = {"step": step, "revision": one.revision, "inputs": inputs,
-                                "settings": one.settings(steps.spec, round_, self.spec_path)}
+        made: dict[str, Any] = {
+            "step": step,
+            "revision": one.revision,
+            "inputs": inputs,
+            "settings": one.settings(steps.spec, round_, self.spec_path),
+        }
         if one.on_device:
             made["device"] = self.entries[BASE, DEVICE].ingredients
         if step == "policy":

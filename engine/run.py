@@ -11,8 +11,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -20,18 +19,19 @@ import pyarrow as pa
 
 from engine import specfile
 from engine.check import check
+from engine.commit import Commits
 from engine.context import StepContext, find_model
 from engine.device import resolve
 from engine.errors import StepError, Stopped
 from engine.home import Home
-from engine.ids import digest
-from engine.lake import Lake, content_hash, own_columns, records
-from engine.ledger import ENTRY, Entry, Ledger
+from engine.lake import Lake
+from engine.ledger import DEVICE, OPENING, Entry, Ledger
 from engine.locks import Lock
 from engine.promotion import Decision
-from engine.rounds import DEVICE, OPENING, State
+from engine.rounds import State
+from engine.rows import records
 from engine.spec import Spec
-from engine.step import BASE, Device, Output, Progress, Silent, Step
+from engine.step import BASE, Device, Progress, Silent, Step
 from engine.tables import TABLES
 
 
@@ -61,8 +61,11 @@ class Driver:
         self.lock.__enter__()
         try:
             self.ledger = Ledger(self.lake, self.spec.experiment)
+            self.commits = Commits(self.ledger, self.lock, lambda entry: self.after_commit(entry))
             for entry in self.ledger.repair():
-                self.progress.note(f"{self.spec.experiment}: round {entry.round} {entry.step} was committed before a crash; ledger repaired")
+                self.progress.note(
+                    f"{self.spec.experiment}: round {entry.round} {entry.step} was committed before a crash; ledger repaired"
+                )
             self._sweep()
         except BaseException:
             self.lock.__exit__(None, None, None)
@@ -97,9 +100,9 @@ class Driver:
         resolved = None if device is not None and device.detail.get("requested") == requested else resolve(self.spec.compute)
         if present is None or present.ingredients != ingredients:
             self._before(state, round_)
-            self._record(round_, OPENING, ingredients, detail={"versions": self.lake.versions(), "spec_path": str(self.spec_path)})
+            self.commits.fact(round_, OPENING, ingredients, {"versions": self.lake.versions(), "spec_path": str(self.spec_path)})
         if resolved is not None:
-            self._record(BASE, DEVICE, resolved, detail={"requested": requested})
+            self.commits.fact(BASE, DEVICE, resolved, {"requested": requested})
 
     def _before(self, state: State, round_: int) -> None:
         """Whatever can be found wrong without work is found here, before the first write of the round."""
@@ -107,11 +110,6 @@ class Driver:
         policy = state.policy(round_)
         if policy is not None:
             find_model(self.lake, self.home, self.spec.experiment, policy)
-
-    def _record(self, round_: int, step: str, ingredients: dict[str, object], detail: dict[str, object] | None = None) -> None:
-        self.lock.check()
-        self.ledger.commit(Entry(self.spec.experiment, round_, step, "", (), digest(ingredients), ingredients, digest(ingredients),
-                                 uuid.uuid4().hex[:12], 0, 0, "done", 0.0, detail=detail or {}))
 
     def round(self, round_: int) -> list[Done]:
         """Runs what a round still needs, in order."""
@@ -133,12 +131,15 @@ class Driver:
         if verdict.state == "done":
             return Done(round_, name, "unchanged", self.ledger.get(round_, name))
         if verdict.fingerprint is None:
-            raise StepError(f"round {round_}, {name}: a step that it reads has not run", hint=f"`rondo run {self.spec.experiment}` runs them in order")
+            raise StepError(
+                f"round {round_}, {name}: a step that it reads has not run", hint=f"`rondo run {self.spec.experiment}` runs them in order"
+            )
         made = state.ingredients(round_, name)
         assert made is not None
         if name not in ("policy", "promotion"):
-            copied = self._reuse(round_, name, steps[name], verdict.fingerprint, made)
+            copied = self.commits.copy(round_, steps[name], verdict.fingerprint, made)
             if copied is not None:
+                self._say(copied)
                 return Done(round_, name, "reused", copied)
         return Done(round_, name, "done", self._run(state, round_, steps[name], verdict.fingerprint, made))
 
@@ -150,69 +151,29 @@ class Driver:
         assert entry is not None
         device = Device(**entry.ingredients)
         ctx = StepContext(
-            specfile.at(self.spec, round_), self.spec_path, round_, self.home, self.lake, device, fingerprint, attempt,
-            state.opening(round_), journal, self.progress, state, step.name,
+            specfile.at(self.spec, round_),
+            self.spec_path,
+            round_,
+            self.home,
+            self.lake,
+            device,
+            fingerprint,
+            attempt,
+            state.opening(round_),
+            journal,
+            self.progress,
+            state,
+            step.name,
         )
         shared = step.on_device and device.device != "cpu"  # the CPU is shared by its threads, a GPU by nobody
         with Lock(self.home.locks, f"device-{device.device}", attempt, wait=7 * 86400) if shared else nullcontext():
             output = step.run(ctx)
         self.progress.end()
-        done = self._commit(round_, step, fingerprint, made, attempt, output, start)
+        done = self.commits.result(round_, step, fingerprint, made, attempt, output, time.monotonic() - start)
+        self._decisions = None
         shutil.rmtree(journal, ignore_errors=True)
         self._say(done)
         return done
-
-    def _commit(self, round_: int, step: Step, fingerprint: str, made: dict[str, object], attempt: str, output: Output, start: float) -> Entry:
-        hashes = {f"{t}/{p}": content_hash(t, rows) for (t, p), rows in output.rows.items()}
-        own = output.rows.get((step.table or "", step.part))
-        content = str(output.detail.get("digest") or digest(hashes))
-        entry = Entry(
-            self.spec.experiment, round_, step.name, step.table or "", tuple(sorted(p for _, p in output.rows)), fingerprint, made, content,
-            attempt, output.rows_in, own.num_rows if own is not None else 0, "done", time.monotonic() - start, hashes=hashes, detail=output.detail,
-        )
-        return self._write(entry, output.rows, (step.table or "", step.part))
-
-    def _write(self, entry: Entry, rows: dict[tuple[str, str], pa.Table], last: tuple[str, str]) -> Entry:
-        """Commits a step's parts, its own last with the ledger row in the metadata, then the ledger."""
-        self.lock.check()
-        version = -1
-        for table, part in sorted(rows, key=lambda key: key == last):
-            new = rows[table, part]
-            if TABLES[table].append:
-                old = own_columns(self.lake.read(table, experiment=entry.experiment, rounds=[entry.round], part=part))
-                new = pa.concat_tables([old, new.select(old.column_names).cast(old.schema)])
-            metadata = {ENTRY: entry.text()} if (table, part) == last else {}
-            version = self.lake.replace(table, new, experiment=entry.experiment, round=entry.round, part=part, metadata=metadata)
-        self._decisions = None
-        entry = replace(entry, version=version)
-        self.after_commit(entry)
-        self.ledger.commit(entry)
-        return entry
-
-    def _reuse(self, round_: int, name: str, step: Step, fingerprint: str, made: dict[str, object]) -> Entry | None:
-        """Copies a step with the same fingerprint from elsewhere in the lake, if its parts are still what was hashed."""
-        start = time.monotonic()
-        found = self.ledger.find(name, fingerprint)
-        if found is None:
-            return None
-        rows: dict[tuple[str, str], pa.Table] = {}
-        for key, value in found.hashes.items():
-            table, _, part = key.partition("/")
-            part_rows = own_columns(self.lake.read(table, experiment=found.experiment, rounds=[found.round], part=part))
-            if TABLES[table].append:
-                part_rows = part_rows.filter(pa.compute.equal(part_rows["attempt"], found.detail.get("attempt", found.attempt)))
-            if content_hash(table, part_rows) != value:
-                return None
-            rows[table, part] = part_rows
-        origin = f"{found.experiment}/{found.round}"
-        entry = replace(
-            found, experiment=self.spec.experiment, round=round_, ingredients=made, attempt=uuid.uuid4().hex[:12], state="reused",
-            seconds=time.monotonic() - start, reused_from=origin, at=datetime.now(UTC), version=-1,
-            detail={**found.detail, "attempt": found.detail.get("attempt", found.attempt)},
-        )
-        entry = self._write(entry, rows, (step.table or "", step.part))
-        self._say(entry)
-        return entry
 
     def _say(self, entry: Entry) -> None:
         label = "base" if entry.round == BASE else f"{entry.round:03d}"
@@ -248,11 +209,8 @@ class Driver:
 
     def decide(self, decision: Decision) -> None:
         """Appends a decision of a person."""
-        self.lock.check()
-        old = own_columns(self.lake.read("promotions", experiment=self.spec.experiment, rounds=[decision.round], part=decision.role))
-        new = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
-        rows = pa.concat_tables([old, new])
-        self.lake.replace("promotions", rows, experiment=self.spec.experiment, round=decision.round, part=decision.role)
+        rows = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
+        self.commits.append("promotions", rows, decision.round, decision.role)
         self._decisions = None
 
 

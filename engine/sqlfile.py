@@ -17,8 +17,8 @@ from typing import Any
 import duckdb
 
 from engine.errors import QueryError
-from engine.query import SQL, tables_of
 from engine.registry import nearest
+from engine.views import SQL, tables_of
 
 DEFAULT = re.compile(r"^--\s+\$(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
 TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$)|--[^\n]*|/\*.*?\*/|\s+""", re.DOTALL)
@@ -84,8 +84,11 @@ class SqlFile:
                 hint = nearest(name, sorted(names)) if names else "it names none"
                 raise QueryError(f"parameter {name!r} is given, but the SQL does not name ${name}", where=str(self.path), hint=hint)
         for name in sorted(names - set(values)):
-            raise QueryError(f"the SQL names ${name}, and neither the spec nor the file's header gives it a value", where=str(self.path),
-                             hint=f"give params: {{{name}: ...}}, or declare a default in the header: --   ${name} = 1  what it is")
+            raise QueryError(
+                f"the SQL names ${name}, and neither the spec nor the file's header gives it a value",
+                where=str(self.path),
+                hint=f"give params: {{{name}: ...}}, or declare a default in the header: --   ${name} = 1  what it is",
+            )
         return {name: values[name] for name in sorted(names)}
 
     def require_stable(self) -> None:

@@ -50,6 +50,7 @@ def _table(
     return Table(name, doc, pa.schema(fields), tuple(key.split()), frozenset(measured.split()), append, frozenset(nullable))
 
 
+# fmt: off
 _ALL = [
     _table(
         "prompts",
@@ -175,6 +176,7 @@ _ALL = [
         measured="seconds at attempt version",
     ),
 ]
+# fmt: on
 TABLES: dict[str, Table] = {table.name: table for table in _ALL}
 
 
@@ -196,7 +198,9 @@ def check(name: str, rows: pa.Table) -> pa.Table:
     for column in table.columns:
         if column.name not in rows.column_names:
             if column.name not in table.nullable:
-                raise SchemaError(f"table {name} needs column {column.name!r} ({column.type})", hint=f"found: {', '.join(rows.column_names)}")
+                raise SchemaError(
+                    f"table {name} needs column {column.name!r} ({column.type})", hint=f"found: {', '.join(rows.column_names)}"
+                )
             arrays.append(pa.nulls(rows.num_rows, column.type))
             continue
         array = rows[column.name]
@@ -217,4 +221,4 @@ def check_keys(name: str, rows: pa.Table) -> None:
     counts = rows.select(keys).group_by(keys).aggregate([([], "count_all")])
     if counts.num_rows != rows.num_rows:
         twice = next(row for row in counts.to_pylist() if row["count_all"] > 1)
-        raise SchemaError(f"table {name}: key {({k: twice[k] for k in keys})} stands {twice['count_all']} times")
+        raise SchemaError(f"table {name}: key { ({k: twice[k] for k in keys}) } stands {twice['count_all']} times")

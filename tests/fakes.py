@@ -16,7 +16,10 @@ from engine.tables import TABLES
 def spec_of(**parts: Any) -> Spec:
     """A spec with the smallest settings that are allowed, and `parts` over them."""
     base = {
-        "experiment": "e", "models": {"policy": "m"}, "prompts": {"train": "train.jsonl"}, "select": {"sql": "select/raft.sql"},
+        "experiment": "e",
+        "models": {"policy": "m"},
+        "prompts": {"train": "train.jsonl"},
+        "select": {"sql": "select/raft.sql"},
         "train": [{"init": "previous", "reference": "none", "data": "round"}],
     }
     return Spec.model_validate(base | parts)

@@ -56,9 +56,14 @@ def save(path: Path, kind: str = "llama", seed: int = 0, template: str | None = 
 def spec(**parts: Any) -> Spec:
     """A small valid spec."""
     base = {
-        "experiment": "tiny", "models": {"policy": "model"}, "prompts": {"train": "t.jsonl", "gate": "g.jsonl", "test": "e.jsonl"},
-        "select": {"sql": "raft.sql"}, "train": [{"init": "previous", "reference": "none", "data": "round"}],
-        "generate": {"samples": 3, "max_tokens": 12, "batch": 12}, "evaluate": {"max_tokens": 12}, "seed": 5,
+        "experiment": "tiny",
+        "models": {"policy": "model"},
+        "prompts": {"train": "t.jsonl", "gate": "g.jsonl", "test": "e.jsonl"},
+        "select": {"sql": "raft.sql"},
+        "train": [{"init": "previous", "reference": "none", "data": "round"}],
+        "generate": {"samples": 3, "max_tokens": 12, "batch": 12},
+        "evaluate": {"max_tokens": 12},
+        "seed": 5,
     }
     return Spec.model_validate(base | parts)
 
@@ -66,9 +71,13 @@ def spec(**parts: Any) -> Spec:
 def prompts(texts: list[str], split: str = "train", round_: int = 0) -> pa.Table:
     """Rows of `prompts` with partition columns, one user message each."""
     messages = [[{"role": "user", "content": text}] for text in texts]
-    rows = pa.table({
-        "prompt_id": [prompt_id(m) for m in messages], "split": [split] * len(texts), "messages": pa.array(messages, tables.CHAT),
-    })
+    rows = pa.table(
+        {
+            "prompt_id": [prompt_id(m) for m in messages],
+            "split": [split] * len(texts),
+            "messages": pa.array(messages, tables.CHAT),
+        }
+    )
     rows = tables.check("prompts", rows)
     part = {"experiment": ["tiny"] * len(texts), "round": pa.array([round_] * len(texts), pa.int32()), "part": [split] * len(texts)}
     return pa.table(part | {name: rows[name] for name in rows.column_names})

@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from engine.experiment import Experiment
-from engine.lake import Lake, content_hash, own_columns
+from engine.lake import Lake
+from engine.rows import content_hash, own_columns
 from engine.tables import TABLES
 
 YAML = """\
@@ -40,7 +41,7 @@ def write(folder: Path, text: str = YAML, name: str = "loop") -> Path:
     """The experiment with its data in <folder>/experiments; the path of its YAML."""
     data = folder / "experiments" / "data"
     data.mkdir(parents=True, exist_ok=True)
-    spans = {"train": range(0, 90), "gate": range(100, 110), "test": range(200, 210), "base": range(300, 340)}
+    spans = {"train": range(90), "gate": range(100, 110), "test": range(200, 210), "base": range(300, 340)}
     for split, span in spans.items():
         rows = [{"question": f"{n}+1=", "answer": str(n + 1), "topic": "odd" if n % 2 else "even"} for n in span]
         if split == "base":

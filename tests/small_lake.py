@@ -20,9 +20,12 @@ from engine.tables import TABLES
 def spec(**parts: Any) -> Spec:
     """A small valid spec with `parts` in place of the defaults below."""
     values = {
-        "experiment": "small", "seed": 7, "models": {"policy": "policy"},
+        "experiment": "small",
+        "seed": 7,
+        "models": {"policy": "policy"},
         "prompts": {"train": "t.jsonl", "test": "t.jsonl", "gate": "g.jsonl"},
-        "score": [{"verifier": "exact"}], "select": {"sql": "select/raft.sql"},
+        "score": [{"verifier": "exact"}],
+        "select": {"sql": "select/raft.sql"},
         "train": [{"init": "previous", "reference": "none", "data": "round"}],
     }
     return Spec.model_validate(values | parts)
@@ -57,8 +60,16 @@ class SmallLake:
 
     def prompts(self, names: list[str], part: str = "train", round_: int = 0, topics: dict[str, str] | None = None) -> None:
         """Prompts whose id is their name."""
-        rows = [{"prompt_id": n, "split": part, "messages": [{"role": "user", "content": f"ask {n}"}], "reference": "1",
-                 "topic": (topics or {}).get(n)} for n in names]
+        rows = [
+            {
+                "prompt_id": n,
+                "split": part,
+                "messages": [{"role": "user", "content": f"ask {n}"}],
+                "reference": "1",
+                "topic": (topics or {}).get(n),
+            }
+            for n in names
+        ]
         self.put("prompts", part, rows, round_)
 
     def answers(
@@ -71,11 +82,23 @@ class SmallLake:
             sample = seen[prompt] = seen.get(prompt, -1) + 1
             name = f"{prompt}-{sample}" if part == "rollout" else f"{prompt}-{part}-{sample}"
             name += f"-r{round_}" if round_ else ""
-            generations.append({"generation_id": name, "content_id": ids.content_id(response), "prompt_id": prompt, "sample": sample,
-                                "actor": "policy", "response": response, "finish_reason": "stop", "response_tokens": len(response)} | more)
+            generations.append(
+                {
+                    "generation_id": name,
+                    "content_id": ids.content_id(response),
+                    "prompt_id": prompt,
+                    "sample": sample,
+                    "actor": "policy",
+                    "response": response,
+                    "finish_reason": "stop",
+                    "response_tokens": len(response),
+                }
+                | more
+            )
             verdict = None if score is None else "right" if score >= 1 else "wrong"
-            scores.append({"item_id": name, "item_kind": "generation", "prompt_id": prompt, "scorer_version": "1", "value": score,
-                           "verdict": verdict})
+            scores.append(
+                {"item_id": name, "item_kind": "generation", "prompt_id": prompt, "scorer_version": "1", "value": score, "verdict": verdict}
+            )
         self.put("generations", part, generations, round_)
         for column in ("score", scorer):
             self.put("scores", f"{part}/{column}", [row | {"scorer": column} for row in scores], round_)

@@ -13,9 +13,8 @@ from engine import gc
 from engine.errors import LakeError
 from engine.home import Home
 from engine.lake import Lake
-from engine.ledger import Entry, Ledger
+from engine.ledger import OPENING, Entry, Ledger
 from engine.locks import Lock
-from engine.rounds import OPENING
 from engine.tables import TABLES
 
 
@@ -28,15 +27,38 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def score(lake: Lake, value: int, experiment: str = "a", round_: int = 0) -> int:
     """Rewrites one part with three rows of `value`."""
     ids = [f"{value:08x}{i:08x}" for i in range(3)]
-    rows = pa.table({"item_id": ids, "item_kind": ["generation"] * 3, "prompt_id": ["p"] * 3, "scorer": ["m"] * 3,
-                     "scorer_version": ["1"] * 3, "value": [float(value)] * 3})
+    rows = pa.table(
+        {
+            "item_id": ids,
+            "item_kind": ["generation"] * 3,
+            "prompt_id": ["p"] * 3,
+            "scorer": ["m"] * 3,
+            "scorer_version": ["1"] * 3,
+            "value": [float(value)] * 3,
+        }
+    )
     return lake.replace("scores", rows, experiment=experiment, round=round_, part="rollout/m")
 
 
 def checkpoint(lake: Lake, digest: str, inputs: object, round_: int = 0) -> None:
-    row = {"digest": digest, "parents": [], "role": "policy", "path": f"checkpoints/{digest}", "objective": "sft", "rows_expected": 1,
-           "rows_trained": 1, "tokens": 1, "steps": 1, "loss": 0.1, "seconds": 1.0, "inputs": json.dumps(inputs), "settings": "{}",
-           "packages": "{}", "attempt": digest, "at": datetime.now(UTC)}
+    row = {
+        "digest": digest,
+        "parents": [],
+        "role": "policy",
+        "path": f"checkpoints/{digest}",
+        "objective": "sft",
+        "rows_expected": 1,
+        "rows_trained": 1,
+        "tokens": 1,
+        "steps": 1,
+        "loss": 0.1,
+        "seconds": 1.0,
+        "inputs": json.dumps(inputs),
+        "settings": "{}",
+        "packages": "{}",
+        "attempt": digest,
+        "at": datetime.now(UTC),
+    }
     rows = pa.Table.from_pylist([row], schema=TABLES["checkpoints"].columns)
     lake.replace("checkpoints", rows, experiment="a", round=round_, part="policy")
 

@@ -44,6 +44,8 @@ def test_a_round_with_recorded_answers_of_every_training_prompt(tmp_path: Path) 
     assert prompts == 7373
     verdicts = experiment.sql("select verdict, sample, count(1) from scored group by all order by all").fetchall()
     assert verdicts == [("right", 1, prompts), ("wrong", 0, prompts)]
-    kept = experiment.sql("select count(1), count(distinct g.prompt_id), min(g.sample) from selected join generations g using (generation_id)")
+    kept = experiment.sql(
+        "select count(1), count(distinct g.prompt_id), min(g.sample) from selected join generations g using (generation_id)"
+    )
     assert kept.fetchall() == [(prompts, prompts, 1)]
     assert experiment.sql("select count(1) from history.prompts").fetchall() == [(100,)]

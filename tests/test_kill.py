@@ -10,9 +10,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
+import loop_home
 import pytest
 
-import loop_home
 from engine.lake import Lake
 
 BATCH = 4  # prompts a batch of the tiny experiment: generate.batch 16 / 4 samples; held-out batches hold more
@@ -22,8 +22,14 @@ CODE = [sys.executable, str(Path(__file__).parent / "killed_run.py")]
 def start(folder: Path, name: str = "loop") -> subprocess.Popen[str]:
     """A run of an experiment in another process, once it has begun."""
     root = str(Path(__file__).parent.parent)
-    process = subprocess.Popen([*CODE, str(folder), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=root,
-                               env={"PYTHONPATH": f"{root}:{root}/tests", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"})
+    process = subprocess.Popen(
+        [*CODE, str(folder), name],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={"PYTHONPATH": f"{root}:{root}/tests", "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "started\n", process.stderr and process.stderr.read()
     return process

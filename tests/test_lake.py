@@ -10,22 +10,33 @@ import pyarrow as pa
 import pytest
 
 from engine.errors import LakeError, SchemaError
-from engine.lake import Lake, content_hash, own_columns
+from engine.lake import Lake
+from engine.rows import content_hash, own_columns
 
 
 def scores(n: int, value: float = 1.0, scorer: str = "math") -> pa.Table:
     """`n` rows of the scores table, all with one value."""
     return pa.table(
         {
-            "item_id": [f"{i:016x}" for i in range(n)], "item_kind": ["generation"] * n, "prompt_id": ["p"] * n, "scorer": [scorer] * n,
-            "scorer_version": ["1"] * n, "value": [value] * n, "seconds": [0.1 * i for i in range(n)],
+            "item_id": [f"{i:016x}" for i in range(n)],
+            "item_kind": ["generation"] * n,
+            "prompt_id": ["p"] * n,
+            "scorer": [scorer] * n,
+            "scorer_version": ["1"] * n,
+            "value": [value] * n,
+            "seconds": [0.1 * i for i in range(n)],
         }
     )
 
 
 def test_replace_touches_only_its_own_part(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
-    for experiment, round_, part in [("a", 0, "rollout/math"), ("a", 0, "rollout/score"), ("a", 1, "rollout/math"), ("b", 0, "rollout/math")]:
+    for experiment, round_, part in [
+        ("a", 0, "rollout/math"),
+        ("a", 0, "rollout/score"),
+        ("a", 1, "rollout/math"),
+        ("b", 0, "rollout/math"),
+    ]:
         lake.replace("scores", scores(3), experiment=experiment, round=round_, part=part)
     lake.replace("scores", scores(2, 0.0), experiment="a", round=0, part="rollout/math")
     assert lake.read("scores", experiment="a", rounds=[0], part="rollout/math")["value"].to_pylist() == [0.0, 0.0]
@@ -62,7 +73,7 @@ def test_rows_that_do_not_fit_are_named(tmp_path: Path) -> None:
     lake = Lake(str(tmp_path))
     with pytest.raises(SchemaError, match="scores needs column 'scorer'"):
         lake.replace("scores", scores(2).drop_columns(["scorer"]), experiment="a", round=0, part="x")
-    with pytest.raises(SchemaError, match="no column.*colour"):
+    with pytest.raises(SchemaError, match=r"no column.*colour"):
         lake.replace("scores", scores(1).append_column("colour", pa.array(["red"])), experiment="a", round=0, part="x")
     with pytest.raises(SchemaError, match="stands 2 times"):
         lake.replace("scores", scores(2).take([0, 0]), experiment="a", round=0, part="x")

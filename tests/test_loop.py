@@ -4,12 +4,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import loop_home
 import pytest
 
-import loop_home
 from engine.errors import ModelError, RondoError, Stopped
-from engine.ledger import Ledger
-from engine.rounds import OPENING
+from engine.ledger import OPENING, Ledger
 from engine.step import BASE
 
 
@@ -71,7 +70,9 @@ def test_a_changed_selection_drifts_and_runs_again_only_from_where_it_is_asked(h
 
 def test_an_equal_result_stops_the_wave(home: Path) -> None:
     """Another file text with the same rows: the selection runs, nothing after it but the decision."""
-    (home / "experiments" / "same.sql").write_text((Path(__file__).parent.parent / "sql/select/random.sql").read_text() + "\n-- x\nLIMIT 1000000")
+    (home / "experiments" / "same.sql").write_text(
+        (Path(__file__).parent.parent / "sql/select/random.sql").read_text() + "\n-- x\nLIMIT 1000000"
+    )
     changed = loop_home.load(home, "select.sql=same.sql")
     assert [d.step for d in changed.run(first=0) if d.state == "done"] == ["selected", "promotion"] * 3
 

@@ -93,9 +93,14 @@ def _no_tokenizer(path):
 @pytest.mark.parametrize(
     ("breakage", "words"),
     [
-        (shutil.rmtree, "no model folder"), (_no_weights, "pytorch_model.bin"), (_broken_json, "not JSON"),
-        (_unknown_kind, "cannot load the"), (_other_shape, "do not fill the model"), (_cut_weights, "cannot load the model"),
-        (_no_config, "config.json is missing"), (_no_tokenizer, "cannot load the tokenizer"),
+        (shutil.rmtree, "no model folder"),
+        (_no_weights, "pytorch_model.bin"),
+        (_broken_json, "not JSON"),
+        (_unknown_kind, "cannot load the"),
+        (_other_shape, "do not fill the model"),
+        (_cut_weights, "cannot load the model"),
+        (_no_config, "config.json is missing"),
+        (_no_tokenizer, "cannot load the tokenizer"),
     ],
 )
 def test_a_broken_folder_is_an_error_with_its_cause(copy, breakage, words):

@@ -60,8 +60,14 @@ def test_order_puts_rows_together_and_loses_none(tmp_path: Path) -> None:
     assert result["id"][0].as_py() == "r24" and set(result["id"].to_pylist()) == set(ROWS["id"].to_pylist())
 
 
-@pytest.mark.parametrize("change", [lambda b: b.slice(1), lambda b: b.take(pa.array([0, 0, *range(1, b.num_rows)])),
-                                    lambda b: b.set_column(0, "id", pa.array(["other"] * b.num_rows))])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda b: b.slice(1),
+        lambda b: b.take(pa.array([0, 0, *range(1, b.num_rows)])),
+        lambda b: b.set_column(0, "id", pa.array(["other"] * b.num_rows)),
+    ],
+)
 def test_a_lost_doubled_or_invented_row_fails(tmp_path: Path, change: object) -> None:
     with pytest.raises(StepError):
         go(lambda: lambda batch: change(Doubler([])(batch)), tmp_path)  # type: ignore[operator]

@@ -60,8 +60,17 @@ def settings(**more: Any) -> Train:
 
 def job(folder: Path, model: Path, rows: list[dict] | None = None, *, device: Device = CPU, progress: Any = None, **more: Any) -> Job:
     """A job whose output and state lie in `folder`; `more` are train settings."""
-    return Job(model=model, rows=selected(rows or sums()), settings=settings(**more), device=device, seed=5, round=0, out=folder / "out",
-               state=folder / "state", progress=progress or Silent())
+    return Job(
+        model=model,
+        rows=selected(rows or sums()),
+        settings=settings(**more),
+        device=device,
+        seed=5,
+        round=0,
+        out=folder / "out",
+        state=folder / "state",
+        progress=progress or Silent(),
+    )
 
 
 def sft(one: Job) -> Trained:

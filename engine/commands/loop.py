@@ -22,8 +22,14 @@ From = Annotated[str | None, typer.Option("--from", metavar="ROUND", help="Reope
 Until = Annotated[str | None, typer.Option("--until", metavar="ROUND", help="Last round to look at.")]
 
 
-def plan(experiment: Name, overrides: Overrides = None, first: From = None, until: Until = None, home: HomeOption = None,
-         json: JsonOption = False) -> None:
+def plan(
+    experiment: Name,
+    overrides: Overrides = None,
+    first: From = None,
+    until: Until = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show what `run` would do, and why.
 
     Each step with its reason, its rows, and how long it will take by the rates of the past.
@@ -37,8 +43,14 @@ def plan(experiment: Name, overrides: Overrides = None, first: From = None, unti
     emit([line.as_json() for line in lines]) if json else text.plan(out(), found.name, lines)
 
 
-def run(experiment: Name, overrides: Overrides = None, first: From = None, until: Until = None, home: HomeOption = None,
-        json: JsonOption = False) -> None:
+def run(
+    experiment: Name,
+    overrides: Overrides = None,
+    first: From = None,
+    until: Until = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Run an experiment, or go on with it.
 
     To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
@@ -117,8 +129,11 @@ def _after(found: Experiment, state: State, entries: list[Entry], stopped: Stopp
     text.commands(out(), found, report)
 
 
-def status(experiment: Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", help="One experiment; none: all of the home.")] = None,
-           home: HomeOption = None, json: JsonOption = False) -> None:
+def status(
+    experiment: Annotated[str | None, typer.Argument(metavar="[EXPERIMENT]", help="One experiment; none: all of the home.")] = None,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Show a row a round, or all experiments.
 
     Prompts, pass rate, kept, scores, decision, policy in and out, drift, state, time, and what to do next.
@@ -135,9 +150,13 @@ def status(experiment: Annotated[str | None, typer.Argument(metavar="[EXPERIMENT
     emit(report.as_json()) if json else text.status(out(), report)
 
 
-def promote(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The round whose checkpoint becomes the policy.")],
-            reason: Reason, force: Annotated[bool, typer.Option("--force", help="Take it although the gate held it.")] = False,
-            home: HomeOption = None, json: JsonOption = False) -> None:
+def promote(
+    checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The round whose checkpoint becomes the policy.")],
+    reason: Reason,
+    force: Annotated[bool, typer.Option("--force", help="Take it although the gate held it.")] = False,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Override the gate: make a checkpoint the policy.
 
     It counts from the next unopened round on.
@@ -151,8 +170,12 @@ def promote(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND"
     _decided(name, known.load(name, home_of(home)).promote(round_, reason, getpass.getuser()), json)
 
 
-def rollback(experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT[@ROUND]", help="Whose checkpoint; none: the one before.")],
-             reason: Reason, home: HomeOption = None, json: JsonOption = False) -> None:
+def rollback(
+    experiment: Annotated[str, typer.Argument(metavar="EXPERIMENT[@ROUND]", help="Whose checkpoint; none: the one before.")],
+    reason: Reason,
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Make an earlier checkpoint the policy again.
 
     It counts from the next unopened round on; round numbers never repeat.
@@ -173,9 +196,12 @@ def _decided(name: str, decision: Decision, json: bool) -> None:
     say(f"next: rondo run {name}")
 
 
-def fork(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The last round to take along.")],
-         name: Annotated[str, typer.Argument(help="Name of the new experiment.")],
-         home: HomeOption = None, json: JsonOption = False) -> None:
+def fork(
+    checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", help="The last round to take along.")],
+    name: Annotated[str, typer.Argument(help="Name of the new experiment.")],
+    home: HomeOption = None,
+    json: JsonOption = False,
+) -> None:
     """Copy rounds under a new name, to go another way.
 
     The new YAML extends the old one: change it, then run it.
@@ -187,5 +213,5 @@ def fork(checkpoint: Annotated[str, typer.Argument(metavar="EXPERIMENT@ROUND", h
     if json:
         emit({"experiment": name, "path": forked.path, "from": checkpoint})
         return
-    say(f"{name}: a copy of {old} up to round {checkpoint[len(old) + 1:]}")
+    say(f"{name}: a copy of {old} up to round {checkpoint[len(old) + 1 :]}")
     say(f"next: change {forked.path}, then rondo run {name}")

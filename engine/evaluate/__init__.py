@@ -14,10 +14,10 @@ import pyarrow as pa
 
 from engine import sqlfile
 from engine.errors import QueryError, SpecError
-from engine.query import SQL
 from engine.registry import nearest
 from engine.spec import Spec
 from engine.sqlfile import SqlFile
+from engine.views import SQL
 
 NAME = re.compile(r"([a-z][a-z0-9_]*)(?:@(\d+))?")
 S, F, I = pa.string(), pa.float64(), pa.int64()  # noqa: E741 - as in engine.tables

@@ -58,8 +58,8 @@ class Backend(ABC):
         """JSON for the fingerprint: its own settings that change rows, with digests of the files they name."""
         return params.model_dump(mode="json")
 
-    @classmethod
-    def check(cls, params: Any, spec_path: Path) -> None:  # noqa: B027 - most have nothing to look at
+    @classmethod  # noqa: B027 - most have nothing more to check
+    def check(cls, params: Any, spec_path: Path) -> None:
         """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
 
     def prepare(self, prompts: pa.Table) -> pa.Table:

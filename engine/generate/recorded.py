@@ -89,8 +89,11 @@ class RecordedBackend(Backend):
                 short.append(f"{prompt} ({count}): {messages[-1]['content']!r:.60}")
         if short and (self._params.missing == "error" or not any(keep)):
             shown = "\n  ".join(short[:SHOWN]) + (f"\n  and {len(short) - SHOWN} more" if len(short) > SHOWN else "")
-            raise DataError(f"{len(short)} of {len(keep)} prompts have fewer than {samples} recorded answers:\n  {shown}",
-                            where=str(self._params.path), hint="lower `samples`, add answers, or set params.missing: skip in the spec")
+            raise DataError(
+                f"{len(short)} of {len(keep)} prompts have fewer than {samples} recorded answers:\n  {shown}",
+                where=str(self._params.path),
+                hint="lower `samples`, add answers, or set params.missing: skip in the spec",
+            )
         self.detail = {"prompts_skipped": len(short), "answers_unused": unused}
         return prompts.filter(pa.array(keep, pa.bool_()))
 
@@ -120,8 +123,11 @@ def _read(params: RecordedParams, spec_path: Path) -> dict[str, list[Recorded]]:
     rows = datafiles.read(params.path, spec_path.parent)
     for column in (params.prompt_id or params.prompt, params.response, params.actor, params.model):
         if column is not None and column not in rows.columns:
-            raise DataError(f"no column {column!r} in the recorded answers; columns: {', '.join(rows.columns)}", where=rows.place(0),
-                            hint=f"name it in generate.params; {nearest(column, rows.columns)}")
+            raise DataError(
+                f"no column {column!r} in the recorded answers; columns: {', '.join(rows.columns)}",
+                where=rows.place(0),
+                hint=f"name it in generate.params; {nearest(column, rows.columns)}",
+            )
     for index, row in enumerate(rows.rows):
         place = rows.place(index)
         actor = _name(row, params.actor, POLICY, place)

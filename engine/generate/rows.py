@@ -28,7 +28,11 @@ def stream_seed(job: Job) -> int | None:
 
 
 def generation_ids(
-    sources: Sequence[str], prompts: Sequence[str], actors: Sequence[str], settings: dict[str, Any], seed: int | None,
+    sources: Sequence[str],
+    prompts: Sequence[str],
+    actors: Sequence[str],
+    settings: dict[str, Any],
+    seed: int | None,
     samples: Sequence[int],
 ) -> list[str]:
     """`engine.ids.digest(source, prompt, actor, settings, seed, sample, 0, None)` for each row, at a tenth of its time.
@@ -55,8 +59,15 @@ def sampler_settings(job: Job) -> dict[str, Any]:
 
 
 def generations(
-    job: Job, prompts: Sequence[str], responses: Sequence[str], *, seconds: float, actors: Sequence[str] | None = None,
-    models: Sequence[str] | None = None, sources: Sequence[str] | None = None, **columns: Sequence[Any] | None,
+    job: Job,
+    prompts: Sequence[str],
+    responses: Sequence[str],
+    *,
+    seconds: float,
+    actors: Sequence[str] | None = None,
+    models: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
+    **columns: Sequence[Any] | None,
 ) -> pa.RecordBatch:
     """One row for each response; `prompts` are the prompts' ids, each repeated `job.samples` times in a row.
 
@@ -71,8 +82,16 @@ def generations(
     given: dict[str, Any] = {
         "generation_id": generation_ids(sources or models, prompts, actors, sampler_settings(job) if sampled else {}, seed, samples),
         "content_id": [content_id(response) for response in responses],
-        "prompt_id": prompts, "sample": samples, "turn": [0] * n, "depth": [0] * n, "is_terminal": [True] * n, "actor": actors,
-        "model": models, "response": responses, "finish_reason": ["stop"] * n, "seconds": [seconds / max(1, n)] * n,
+        "prompt_id": prompts,
+        "sample": samples,
+        "turn": [0] * n,
+        "depth": [0] * n,
+        "is_terminal": [True] * n,
+        "actor": actors,
+        "model": models,
+        "response": responses,
+        "finish_reason": ["stop"] * n,
+        "seconds": [seconds / max(1, n)] * n,
     }
     if sampled:
         given |= {"temperature": [job.sampler.temperature] * n, "top_p": [job.sampler.top_p] * n, "seed": [seed] * n}

@@ -63,9 +63,17 @@ class _Answers(Step):
         name, chosen, values, field = self._setup(ctx.spec)
         backend_class = backends.load(name)
         job = Job(
-            params=params(name, dict(values), field), sampler=chosen, samples=chosen.samples, chat=ctx.spec.generate.chat,
-            model=ctx.model(self.which) if backend_class.needs_model else None, device=ctx.device, seed=ctx.spec.seed, round=ctx.round,
-            step=self.name, trust_remote_code=ctx.spec.models.trust_remote_code, spec_path=ctx.spec_path,
+            params=params(name, dict(values), field),
+            sampler=chosen,
+            samples=chosen.samples,
+            chat=ctx.spec.generate.chat,
+            model=ctx.model(self.which) if backend_class.needs_model else None,
+            device=ctx.device,
+            seed=ctx.spec.seed,
+            round=ctx.round,
+            step=self.name,
+            trust_remote_code=ctx.spec.models.trust_remote_code,
+            spec_path=ctx.spec_path,
         )
         backend = backend_class(job)
         prompts = pa.concat_tables([ctx.read(ref, COLUMNS).select(COLUMNS) for ref in self.prompts(ctx.spec)])
@@ -74,8 +82,14 @@ class _Answers(Step):
             if count:
                 ctx.progress.note(f"{self.name}: {what.replace('_', ' ')}: {count}")
         rows = operators.run(
-            lambda: backend, ready, key="prompt_id", batch=max(1, chosen.batch // chosen.samples), journal=ctx.journal,
-            progress=ctx.progress, label=self.name, per_row=chosen.samples,
+            lambda: backend,
+            ready,
+            key="prompt_id",
+            batch=max(1, chosen.batch // chosen.samples),
+            journal=ctx.journal,
+            progress=ctx.progress,
+            label=self.name,
+            per_row=chosen.samples,
         )
         return Output({("generations", self.part): _sorted(rows, prompts)}, rows_in=prompts.num_rows, detail=backend.detail)
 

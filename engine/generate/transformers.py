@@ -92,8 +92,11 @@ class Transformers(Backend):
         if not ids:
             raise DataError("a prompt without a single token", where=f"prompt {prompt}", hint="see its messages with `rondo sql`")
         if longest is not None and len(ids) >= longest:
-            raise DataError(f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included", where=f"prompt {prompt}",
-                            hint="shorten or drop the prompt, or take a model with a longer context")
+            raise DataError(
+                f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included",
+                where=f"prompt {prompt}",
+                hint="shorten or drop the prompt, or take a model with a longer context",
+            )
         return self.job.sampler.max_tokens if longest is None else min(self.job.sampler.max_tokens, longest - len(ids))
 
 

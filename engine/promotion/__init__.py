@@ -43,6 +43,8 @@ def next_sequence(decisions: list[Decision]) -> int:
     return max((d.sequence for d in decisions), default=-1) + 1
 
 
-def person(decisions: list[Decision], round_: int, opening: int, decision: str, digest: str, effective: int, reason: str, by: str) -> Decision:
+def person(
+    decisions: list[Decision], round_: int, opening: int, decision: str, digest: str, effective: int, reason: str, by: str
+) -> Decision:
     """A row that a person decided: forced or rolled_back."""
     return Decision(round_, "policy", decision, digest, effective, reason, by, opening, next_sequence(decisions), datetime.now(UTC))

@@ -9,9 +9,9 @@ from typing import Any
 import pyarrow as pa
 
 from engine.errors import StepError
-from engine.lake import only
 from engine.promotion import Decision
 from engine.promotion.gate import Metrics, judge
+from engine.rows import only
 from engine.spec import Spec
 from engine.step import BASE, Context, Output, Ref, Step
 from engine.tables import TABLES
@@ -55,8 +55,16 @@ class PromotionStep(Step):
         else:
             passed, reason = judge(ctx.spec.gate.require, self._metrics(ctx, ctx.round), self._others(ctx))
         decision = Decision(
-            ctx.round, "policy", "promoted" if passed else "held", candidate.digest, ctx.round + 1, reason, "gate", ctx.opening,
-            self._sequence(ctx), datetime.now(UTC),
+            ctx.round,
+            "policy",
+            "promoted" if passed else "held",
+            candidate.digest,
+            ctx.round + 1,
+            reason,
+            "gate",
+            ctx.opening,
+            self._sequence(ctx),
+            datetime.now(UTC),
         )
         rows = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
         return Output({("promotions", "policy"): rows}, 1, {"decision": decision.decision, "reason": reason})

@@ -20,8 +20,11 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
     counts = {"train": len(splits.train), "gate": len(splits.gate), "test": len(splits.test)}
     counts |= {f"{split}_duplicates": count for split, count in splits.duplicates.items()}
     if prompts.per_round and prompts.per_round > len(splits.train):
-        raise DataError(f"prompts.per_round is {prompts.per_round}, but the pool has {len(splits.train)} prompts",
-                        where=str(spec_path), hint="a round never repeats a prompt: lower per_round or add prompts")
+        raise DataError(
+            f"prompts.per_round is {prompts.per_round}, but the pool has {len(splits.train)} prompts",
+            where=str(spec_path),
+            hint="a round never repeats a prompt: lower per_round or add prompts",
+        )
     if spec.base:
         rows, left_out = demonstrations(spec.base, prompts, folder)
         disjoint(rows, "base", splits.gate, "gate")

@@ -34,8 +34,10 @@ class Template:
             raise SpecError(f"prompts.fields.template: {error}, in {text!r}", hint="write {{ and }} for braces that are text") from error
         for _, name, form, conversion in parsed:
             if name is not None and (not name.strip() or form or conversion):
-                raise SpecError(f"prompts.fields.template: braces hold one column's name, found {{{name}{form and ':' + form}}}",
-                                hint="write {{ and }} for braces that are text")
+                raise SpecError(
+                    f"prompts.fields.template: braces hold one column's name, found {{{name}{form and ':' + form}}}",
+                    hint="write {{ and }} for braces that are text",
+                )
         if not any(name for _, name, _, _ in parsed):
             raise SpecError(f"prompts.fields.template: names no column, so that all prompts would be equal: {text!r}")
         return cls(tuple((literal, name) for literal, name, _, _ in parsed))

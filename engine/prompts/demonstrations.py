@@ -28,22 +28,27 @@ def demonstrations(base: Base, prompts: Prompts, folder: Path) -> tuple[list[dic
     for index, row in enumerate(table.rows):
         place = table.place(index)
         if base.response not in row:
-            raise DataError(f"{base.response}: the row has no such column", where=place,
-                            hint=f"{nearest(base.response, list(row))} (base.response names it)")
+            raise DataError(
+                f"{base.response}: the row has no such column",
+                where=place,
+                hint=f"{nearest(base.response, list(row))} (base.response names it)",
+            )
         response = row[base.response]
         if not isinstance(response, str) or not response.strip():
             raise DataError(f"{base.response}: expected the text of an answer, found {response!r}", where=place)
         messages = builder.messages(row, table, index)
         asked = prompt_id(messages)
         context = [{**message, "origin": GOLD, "weight": 0.0} for message in messages]
-        rows.append({
-            "row_id": digest(asked, response, GOLD),
-            "prompt_id": asked,
-            "messages": [*context, {"role": "assistant", "content": response, "origin": GOLD, "weight": 1.0}],
-            "weight": 1.0,
-            "origin": GOLD,
-            "source_round": BASE,
-            "reason": "base.data",
-            "source": place,
-        })
+        rows.append(
+            {
+                "row_id": digest(asked, response, GOLD),
+                "prompt_id": asked,
+                "messages": [*context, {"role": "assistant", "content": response, "origin": GOLD, "weight": 1.0}],
+                "weight": 1.0,
+                "origin": GOLD,
+                "source_round": BASE,
+                "reason": "base.data",
+                "source": place,
+            }
+        )
     return unique(rows, "row_id", "worked example", prompts.duplicates)

@@ -37,8 +37,11 @@ def unique(rows: list[Row], key: str, what: str, rule: str, place: str = "source
     for row in rows:
         earlier = first.setdefault(row[key], row)
         if earlier is not row and rule == "error":
-            raise DataError(f"the same {what} stands at {earlier[place]}", where=str(row[place]),
-                            hint="remove one, or set prompts.duplicates: first to keep the first of each")
+            raise DataError(
+                f"the same {what} stands at {earlier[place]}",
+                where=str(row[place]),
+                hint="remove one, or set prompts.duplicates: first to keep the first of each",
+            )
     return list(first.values()), len(rows) - len(first)
 
 
@@ -81,8 +84,11 @@ def load(prompts: Prompts, base: Path) -> Splits:
 def hold_out(rows: list[Row], count: int, split: str, of: str) -> tuple[list[Row], list[Row]]:
     """(the first `count` rows in hash order as rows of `split`, the others in their own order)."""
     if count >= len(rows):
-        raise DataError(f"prompts.{split}: cannot hold out {count} of {len(rows)} prompts of {of}", where=f"prompts.{split}.rows",
-                        hint=f"hold out fewer, or add prompts to {of}")
+        raise DataError(
+            f"prompts.{split}: cannot hold out {count} of {len(rows)} prompts of {of}",
+            where=f"prompts.{split}.rows",
+            hint=f"hold out fewer, or add prompts to {of}",
+        )
     chosen = {row["prompt_id"] for row in sorted(rows, key=lambda row: digest("holdout", row["prompt_id"]))[:count]}
     taken = [{**row, "split": split} for row in rows if row["prompt_id"] in chosen]
     return taken, [row for row in rows if row["prompt_id"] not in chosen]
@@ -93,5 +99,8 @@ def disjoint(rows: Iterable[Row], split: str, others: Iterable[dict[str, Any]], 
     held = {row["prompt_id"]: row["source"] for row in others}
     for row in rows:
         if row["prompt_id"] in held:
-            raise DataError(f"this {split} prompt is also a {other} prompt ({held[row['prompt_id']] or 'of the base round'})",
-                            where=str(row["source"]), hint=f"remove it from one; {other} figures mean nothing for prompts that train")
+            raise DataError(
+                f"this {split} prompt is also a {other} prompt ({held[row['prompt_id']] or 'of the base round'})",
+                where=str(row["source"]),
+                hint=f"remove it from one; {other} figures mean nothing for prompts that train",
+            )

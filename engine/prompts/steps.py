@@ -78,8 +78,12 @@ class Train(Step):
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         prompts = spec.prompts
-        found = {"fields": prompts.fields.model_dump(mode="json"), "files": _digests(prompts, "train", spec_path.parent),
-                 "held_out_of_train": of_train(prompts), "per_round": prompts.per_round}
+        found = {
+            "fields": prompts.fields.model_dump(mode="json"),
+            "files": _digests(prompts, "train", spec_path.parent),
+            "held_out_of_train": of_train(prompts),
+            "per_round": prompts.per_round,
+        }
         # `epochs` and `duplicates` decide only whether there is an error, never which rows come
         return found | ({"seed": spec.seed} if prompts.per_round else {})
 
@@ -108,9 +112,11 @@ class Train(Step):
         left = sorted((pool[i] for i in order if used[pool[i]["prompt_id"]] < prompts.epochs), key=lambda row: used[row["prompt_id"]])
         if len(left) < count:
             passes = f", {prompts.epochs} times each" if prompts.epochs > 1 else ""
-            raise DataError(f"round {ctx.round} needs {count} prompts, {len(left)} are left of {len(pool)} in the pool{passes}",
-                            where=str(ctx.spec_path),
-                            hint=f"add prompts to {prompts.train}, or set prompts.epochs to {prompts.epochs + 1} to use them again")
+            raise DataError(
+                f"round {ctx.round} needs {count} prompts, {len(left)} are left of {len(pool)} in the pool{passes}",
+                where=str(ctx.spec_path),
+                hint=f"add prompts to {prompts.train}, or set prompts.epochs to {prompts.epochs + 1} to use them again",
+            )
         return left[:count]
 
 

@@ -16,9 +16,10 @@ from engine.errors import LakeError, QueryError, RondoError
 from engine.experiment import key
 from engine.home import Home
 from engine.lake import Lake
-from engine.query import SQL, Session, Window, export
+from engine.query import Session, Window
 from engine.registry import nearest
 from engine.report.grid import dumps, plain, show
+from engine.views import SQL, export
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -48,8 +49,11 @@ def answer(
 def _text(query: str | None, file: Path | None) -> tuple[str, str]:
     """The SQL and where it stands: 'query' for one given on the command line."""
     if (query is None) == (file is None):
-        raise QueryError("give a query, @NAME, or -f FILE" if query is None else "give a query or -f FILE, not both", where="command line",
-                         hint=f"shipped queries: {', '.join('@' + name for name in shipped_queries())}")
+        raise QueryError(
+            "give a query, @NAME, or -f FILE" if query is None else "give a query or -f FILE, not both",
+            where="command line",
+            hint=f"shipped queries: {', '.join('@' + name for name in shipped_queries())}",
+        )
     if file is None and query is not None and query.startswith("@"):
         known = shipped_queries()
         if query[1:] not in known:
@@ -97,13 +101,19 @@ def trained_with(lake: Lake, experiment: str, round_: int) -> dict[str, int]:
     """The table versions that the checkpoint of a round names. LakeError where there is none."""
     rows = lake.read("checkpoints", experiment=experiment, rounds=[round_], part="policy").to_pylist()
     if not rows:
-        raise LakeError(f"{experiment} has no checkpoint of round {round_}, so nothing says how the tables were then",
-                        where=lake.path("checkpoints"), hint=f"`rondo status {experiment}`")
+        raise LakeError(
+            f"{experiment} has no checkpoint of round {round_}, so nothing says how the tables were then",
+            where=lake.path("checkpoints"),
+            hint=f"`rondo status {experiment}`",
+        )
     inputs = json.loads(max(rows, key=lambda row: row["at"])["inputs"])
     versions = next((entry["versions"] for entry in inputs if "versions" in entry), None)
     if versions is None:
-        raise LakeError(f"the checkpoint of {experiment}/{round_} names no table versions", where=lake.path("checkpoints"),
-                        hint="it was made by another release or by hand")
+        raise LakeError(
+            f"the checkpoint of {experiment}/{round_} names no table versions",
+            where=lake.path("checkpoints"),
+            hint="it was made by another release or by hand",
+        )
     return {name: int(version) for name, version in versions.items()}
 
 

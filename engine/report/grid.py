@@ -83,8 +83,12 @@ def show(console: Console, columns: Sequence[str], rows: Iterable[Sequence[Any]]
     for index, name in enumerate(columns):
         values = [row[index] for row in rows if row[index] is not None]
         numeric = bool(values) and all(isinstance(v, (int, float, Decimal)) and not isinstance(v, bool) for v in values)
-        table.add_column(name, justify="right" if numeric else "left", overflow="fold" if console.is_terminal else "ignore",
-                         no_wrap=not console.is_terminal)
+        table.add_column(
+            name,
+            justify="right" if numeric else "left",
+            overflow="fold" if console.is_terminal else "ignore",
+            no_wrap=not console.is_terminal,
+        )
     for row in rows:
         table.add_row(*(Text(text(value, wide)) for value in row))
     console.print(table, crop=False, soft_wrap=not console.is_terminal)

@@ -12,9 +12,8 @@ from engine.errors import RondoError, SpecError
 from engine.experiment import Experiment, find, key, parse_round
 from engine.home import Home
 from engine.lake import Lake
-from engine.ledger import Entry, Ledger
+from engine.ledger import OPENING, Entry, Ledger
 from engine.registry import nearest
-from engine.rounds import OPENING
 from engine.spec import Spec
 
 if TYPE_CHECKING:
@@ -44,8 +43,11 @@ def load(name: str, home: Home, overrides: Sequence[str] = (), recorded: bool = 
             if found.name == name:
                 return found
         if not recorded:
-            raise SpecError(f"{name} was run from a file that is gone or is another experiment now", where=str(path),
-                            hint="restore the file, or give the path to its YAML") from error
+            raise SpecError(
+                f"{name} was run from a file that is gone or is another experiment now",
+                where=str(path),
+                hint="restore the file, or give the path to its YAML",
+            ) from error
         return Experiment(_spec(entry), path, home)
 
 
@@ -65,8 +67,9 @@ def _spec(entry: Entry) -> Spec:
     try:
         return Spec.model_validate(entry.ingredients["spec"])
     except ValidationError as error:
-        raise SpecError(f"the spec of {entry.experiment} in the lake is of another release: {error}",
-                        hint="give the path to its YAML") from error
+        raise SpecError(
+            f"the spec of {entry.experiment} in the lake is of another release: {error}", hint="give the path to its YAML"
+        ) from error
 
 
 def split(text: str, marks: str = "/@") -> tuple[str, int | None]:

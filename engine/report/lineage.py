@@ -63,8 +63,9 @@ def find(text: str, home: Home, lake: Lake) -> tuple[dict[str, Any], list[str]]:
         if len(digests) > 1:
             raise RondoError(f"{len(digests)} checkpoints start with {text!r}: {', '.join(digests[:5])}", hint="give more of the digest")
         if not own:
-            raise RondoError(f"no checkpoint starts with {text!r}",
-                             hint="`rondo sql 'select experiment, round, digest from lake.checkpoints'`")
+            raise RondoError(
+                f"no checkpoint starts with {text!r}", hint="`rondo sql 'select experiment, round, digest from lake.checkpoints'`"
+            )
         chosen = min(own, key=lambda row: (row["at"], row["experiment"]))
     places = {f"{row['experiment']}/{key(row['round'])}" for row in rows if row["digest"] == chosen["digest"]}
     return chosen, sorted(places - {f"{chosen['experiment']}/{key(chosen['round'])}"})

@@ -21,9 +21,15 @@ def facts(home: Home) -> dict[str, Any]:
 
     place = next(path for path in (home.root, *home.root.parents) if path.exists())
     return {
-        "rondo": __version__, "python": platform.python_version(), "system": platform.platform(),
-        "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}, load {os.getloadavg()[0]:.2f}", "memory": _memory(),
-        "disk free": size(shutil.disk_usage(place).free), "home": str(home.root), "lake": home.lake, "torch device": _device(),
+        "rondo": __version__,
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "cores": f"{len(os.sched_getaffinity(0))} of {os.cpu_count()}, load {os.getloadavg()[0]:.2f}",
+        "memory": _memory(),
+        "disk free": size(shutil.disk_usage(place).free),
+        "home": str(home.root),
+        "lake": home.lake,
+        "torch device": _device(),
         "packages": packages(),
     }
 

@@ -10,8 +10,8 @@ from typing import Any
 from engine import specfile
 from engine.device import resolve
 from engine.experiment import Experiment, key
-from engine.ledger import Entry, Ledger
-from engine.rounds import DEVICE, OPENING, State, Verdict
+from engine.ledger import DEVICE, OPENING, Entry, Ledger
+from engine.rounds import State, Verdict
 from engine.spec import Spec
 from engine.step import BASE
 

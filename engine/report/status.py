@@ -12,14 +12,30 @@ from engine.errors import RondoError
 from engine.experiment import Experiment, key
 from engine.home import Home
 from engine.lake import Lake
+from engine.ledger import OPENING
 from engine.locks import Lock
 from engine.query import Session, Window
 from engine.report import known
-from engine.rounds import OPENING, State
+from engine.rounds import State
 from engine.step import BASE
 
-COLUMNS = ("round", "prompts", "answers", "pass_rate", "kept", "trained", "metric", "gate", "test", "test_stderr", "decision", "reason",
-           "policy_in", "policy_out", "seconds")
+COLUMNS = (
+    "round",
+    "prompts",
+    "answers",
+    "pass_rate",
+    "kept",
+    "trained",
+    "metric",
+    "gate",
+    "test",
+    "test_stderr",
+    "decision",
+    "reason",
+    "policy_in",
+    "policy_out",
+    "seconds",
+)
 
 
 @dataclass(frozen=True)
@@ -124,9 +140,15 @@ def every(home: Home) -> list[dict[str, Any]]:
         own = [row for row in table if row["experiment"] == name]
         scores = [(row["test"], row["test_stderr"]) for row in own if row["test"] is not None]
         row: dict[str, Any] = {
-            "experiment": name, "state": "", "rounds": sum(1 for r in own if r["round"] != BASE and r["decision"]), "planned": None,
-            "base": scores[0][0] if scores else None, "test": scores[-1][0] if scores else None,
-            "test_stderr": scores[-1][1] if scores else None, "seconds": sum(r["seconds"] or 0 for r in own), "note": "",
+            "experiment": name,
+            "state": "",
+            "rounds": sum(1 for r in own if r["round"] != BASE and r["decision"]),
+            "planned": None,
+            "base": scores[0][0] if scores else None,
+            "test": scores[-1][0] if scores else None,
+            "test_stderr": scores[-1][1] if scores else None,
+            "seconds": sum(r["seconds"] or 0 for r in own),
+            "note": "",
         }
         try:
             experiment = known.load(name, home, recorded=True)

@@ -32,8 +32,11 @@ def share(value: float | None, error: float | None = None) -> str | None:
 
 def plan(console: Console, name: str, lines: list[Line]) -> None:
     """A row a step; what is done or closed is only counted."""
-    rows = [(key(line.round), line.step, line.state, line.why, line.rows, seconds(line.seconds)) for line in lines
-            if line.state not in ("done", "closed") or line.why]
+    rows = [
+        (key(line.round), line.step, line.state, line.why, line.rows, seconds(line.seconds))
+        for line in lines
+        if line.state not in ("done", "closed") or line.why
+    ]
     done, closed = sum(line.state == "done" for line in lines), sum(line.state == "closed" for line in lines)
     if rows:
         show(console, ("round", "step", "state", "why", "rows", "about"), rows, wide=90)
@@ -54,9 +57,22 @@ def status(console: Console, report: Status, short: bool = False) -> None:
     rows = []
     for row in report.rounds:
         drift = ", ".join(one.partition(":")[0] for one in row["drift"]) or ("?" if row["trouble"] else "")
-        rows.append((row["round"], row["prompts"], share(row["pass_rate"]), row["kept"], share(row["gate"]),
-                     share(row["test"], row["test_stderr"]), row["decision"], _digest(row["policy_in"]), _digest(row["policy_out"]),
-                     drift, row["state"], seconds(row["seconds"])))
+        rows.append(
+            (
+                row["round"],
+                row["prompts"],
+                share(row["pass_rate"]),
+                row["kept"],
+                share(row["gate"]),
+                share(row["test"], row["test_stderr"]),
+                row["decision"],
+                _digest(row["policy_in"]),
+                _digest(row["policy_out"]),
+                drift,
+                row["state"],
+                seconds(row["seconds"]),
+            )
+        )
     if rows:
         show(console, columns, rows)
     for line in [] if short else report.advice:
@@ -82,8 +98,18 @@ def experiments(console: Console, home: Home, rows: list[dict[str, Any]]) -> Non
     if not rows:
         _say(console, f"no experiment in {home.root}; `rondo init quickstart` writes one")
         return
-    shown = [(r["experiment"], r["state"], f"{r['rounds']}/{'?' if r['planned'] is None else r['planned']}", share(r["base"]),
-              share(r["test"], r["test_stderr"]), seconds(r["seconds"] or None), r["note"]) for r in rows]
+    shown = [
+        (
+            r["experiment"],
+            r["state"],
+            f"{r['rounds']}/{'?' if r['planned'] is None else r['planned']}",
+            share(r["base"]),
+            share(r["test"], r["test_stderr"]),
+            seconds(r["seconds"] or None),
+            r["note"],
+        )
+        for r in rows
+    ]
     show(console, ("experiment", "state", "rounds", "base", "test", "time", ""), shown)
 
 
@@ -99,8 +125,10 @@ def diff(console: Console, report: Diff) -> None:
     if counts:
         show(console, ("rows", "in both", f"only {left}", f"only {right}"), counts)
         _say(console)
-    measured = [(m.round, m.suite, m.metric, m.topic, _pm(m.left, m.left_stderr), _pm(m.right, m.right_stderr),
-                 _pm(m.difference, m.stderr, "+")) for m in report.metrics]
+    measured = [
+        (m.round, m.suite, m.metric, m.topic, _pm(m.left, m.left_stderr), _pm(m.right, m.right_stderr), _pm(m.difference, m.stderr, "+"))
+        for m in report.metrics
+    ]
     if measured:
         show(console, ("round", "suite", "metric", "topic", left, right, "difference"), measured)
     else:
@@ -120,8 +148,11 @@ def lineage(console: Console, report: Lineage) -> None:
     _say(console, f"  parents  {', '.join(one['parents']) or 'none'}")
     if report.also:
         _say(console, f"  also in  {', '.join(report.also)}")
-    _say(console, f"  rows     {found['rows']:,} consumed, {found['distinct_rows']:,} different, of {found['prompts']:,} prompts and "
-                  f"{found['generations']:,} answers; scores {text(found['lowest_score']) or '-'} to {text(found['highest_score']) or '-'}")
+    _say(
+        console,
+        f"  rows     {found['rows']:,} consumed, {found['distinct_rows']:,} different, of {found['prompts']:,} prompts and "
+        f"{found['generations']:,} answers; scores {text(found['lowest_score']) or '-'} to {text(found['highest_score']) or '-'}",
+    )
     if found["policies"]:
         _say(console)
         names = [None if p["source_round"] is None else key(p["source_round"]) for p in found["policies"]]

@@ -89,7 +89,9 @@ def check(spec: Spec) -> None:
 
     for scorer in spec.score:
         if make(scorer).references and spec.prompts.fields.reference is None:
-            raise SpecError(f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
-                            hint="set prompts.fields.reference")
+            raise SpecError(
+                f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
+                hint="set prompts.fields.reference",
+            )
     if spec.combine:
         check_combine(spec.combine, [scorer.column for scorer in spec.score])

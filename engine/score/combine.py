@@ -94,16 +94,21 @@ def wide(scores: dict[str, pa.Table], label: str) -> pl.DataFrame:
         one = pl.from_arrow(table)
         assert isinstance(one, pl.DataFrame)
         one = one.select(
-            pl.col("item_id").alias(ITEM), "prompt_id", pl.col("value").alias(name),
-            pl.col("verdict").alias(f"verdict {name}"), pl.col("detail").alias(f"detail {name}"),
+            pl.col("item_id").alias(ITEM),
+            "prompt_id",
+            pl.col("value").alias(name),
+            pl.col("verdict").alias(f"verdict {name}"),
+            pl.col("detail").alias(f"detail {name}"),
         )
         if whole is None:
             whole, first = one, name
             continue
         joined = whole.join(one.drop("prompt_id"), on=ITEM, how="inner", maintain_order="left", validate="1:1")
         if not joined.height == whole.height == one.height:
-            raise StepError(f"{label}: {first} scored {whole.height} generations, {name} {one.height}, both {joined.height}",
-                            hint="run the round again from its scores")
+            raise StepError(
+                f"{label}: {first} scored {whole.height} generations, {name} {one.height}, both {joined.height}",
+                hint="run the round again from its scores",
+            )
         whole = joined
     assert whole is not None
     return whole

@@ -70,8 +70,10 @@ class Comparer:
                 self.close()
                 errors.seek(0)
                 told = errors.read().decode(errors="replace").strip().splitlines()
-                raise StepError(f"the math-verify process did not start: {told[-1] if told else 'no message'}",
-                                hint="try `python -c 'import math_verify'`")
+                raise StepError(
+                    f"the math-verify process did not start: {told[-1] if told else 'no message'}",
+                    hint="try `python -c 'import math_verify'`",
+                )
         return child
 
     def _line(self, child: subprocess.Popen[bytes], seconds: float) -> bytes | None:
@@ -89,4 +91,3 @@ class Comparer:
                 self._buffer += piece
         line, self._buffer = self._buffer.split(b"\n", 1)
         return line
-

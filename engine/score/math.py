@@ -66,5 +66,3 @@ def _marked_text(text: str) -> str:
     if any(mark in text for mark in ("$", "\\(", "\\[", "\\boxed")):
         return text
     return f"${text.rstrip('.')}$" if "\\" in text or _ALGEBRA.fullmatch(text) else text
-
-

@@ -70,7 +70,9 @@ class Score(_Part):
         generations, *prompts = self.reads(ctx.spec, ctx.round)
         answers = answers_of(
             ctx.read(generations, ["generation_id", "content_id", "prompt_id", "response"]),
-            [ctx.read(ref, ["prompt_id", "reference", "messages"]) for ref in prompts], verifier, self.name,
+            [ctx.read(ref, ["prompt_id", "reference", "messages"]) for ref in prompts],
+            verifier,
+            self.name,
         )
         unique = answers.unique("key", maintain_order=True).select("key", "response", "reference", "prompt")
         try:
@@ -87,8 +89,15 @@ def _verdicts(ctx: Context, step: Score, verifier: Verifier, unique: pa.Table) -
     if not unique.num_rows:
         return RESULT.empty_table()
     texts = pa.schema([(name, pa.string()) for name in unique.column_names])
-    return operators.run(lambda: Verify(verifier), unique.cast(texts), key="key", batch=verifier.batch, journal=ctx.journal,
-                         progress=ctx.progress, label=step.name)
+    return operators.run(
+        lambda: Verify(verifier),
+        unique.cast(texts),
+        key="key",
+        batch=verifier.batch,
+        journal=ctx.journal,
+        progress=ctx.progress,
+        label=step.name,
+    )
 
 
 def _scores(answers: pl.DataFrame, verdicts: pa.Table, column: str, scorer_version: str) -> pa.Table:
@@ -97,8 +106,14 @@ def _scores(answers: pl.DataFrame, verdicts: pa.Table, column: str, scorer_versi
     items = answers.select("item_id", "prompt_id", "key")
     found = items.join(frame(verdicts, RESULT.names), on="key", how="inner", maintain_order="left")
     rows = found.select(
-        "item_id", "prompt_id", "value", "verdict", "detail",
-        item_kind=pl.lit("generation"), scorer=pl.lit(column), scorer_version=pl.lit(scorer_version),
+        "item_id",
+        "prompt_id",
+        "value",
+        "verdict",
+        "detail",
+        item_kind=pl.lit("generation"),
+        scorer=pl.lit(column),
+        scorer_version=pl.lit(scorer_version),
         seconds=pl.col("seconds") / pl.len().over("key"),  # what was scored once is paid for once
     )
     return tables.check("scores", rows.to_arrow())
@@ -130,8 +145,14 @@ class Combine(_Part):
         found = table.join(values, on=ITEM, how="left", maintain_order="left", validate="1:1")
         verdict, detail = first_not_right(names)
         rows = found.select(
-            pl.col(ITEM).alias("item_id"), "prompt_id", "value", verdict.alias("verdict"), detail.alias("detail"),
-            item_kind=pl.lit("generation"), scorer=pl.lit("score"), scorer_version=pl.lit(digest("score", expression, names)),
+            pl.col(ITEM).alias("item_id"),
+            "prompt_id",
+            "value",
+            verdict.alias("verdict"),
+            detail.alias("detail"),
+            item_kind=pl.lit("generation"),
+            scorer=pl.lit("score"),
+            scorer_version=pl.lit(digest("score", expression, names)),
         )
         return Output({("scores", self.part): tables.check("scores", rows.to_arrow())}, table.height)
 

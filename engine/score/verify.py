@@ -61,8 +61,11 @@ def answers_of(generations: pa.Table, prompts: list[pa.Table], verifier: Verifie
     lost = answers.filter(pl.col("context").is_null())
     if lost.height:
         first = lost.row(0, named=True)
-        raise StepError(f"{label}: generation {first['generation_id']} answers prompt {first['prompt_id']}, which is not in the round "
-                        f"({lost.height} such)", hint="look at the round's generations and prompts with `rondo sql`")
+        raise StepError(
+            f"{label}: generation {first['generation_id']} answers prompt {first['prompt_id']}, which is not in the round "
+            f"({lost.height} such)",
+            hint="look at the round's generations and prompts with `rondo sql`",
+        )
     return answers.with_columns(key=pl.concat_str("content_id", "context")).rename({"generation_id": "item_id"})
 
 

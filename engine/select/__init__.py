@@ -12,12 +12,12 @@ from pathlib import Path
 from engine import sqlfile
 from engine.errors import QueryError
 from engine.ids import digest
-from engine.query import tables_of, view_texts
 from engine.registry import nearest
 from engine.spec import Spec
 from engine.sqlfile import SqlFile
 from engine.step import Ref
 from engine.tables import TABLES
+from engine.views import tables_of, view_texts
 
 ROLLOUTS = ("generations", "scores", "scored")
 NOW = (*ROLLOUTS, "prompts", "plan", "preferences", "embeddings", "clusters", "cluster_stats")

@@ -41,9 +41,7 @@ def select(ctx: Context, file: SqlFile, params: dict[str, Any], answers: bool) -
     return _finish(file, rows, ctx.round)
 
 
-def columns(
-    sql: Callable[[str, dict[str, Any]], pa.Table], file: SqlFile, params: dict[str, Any], answers: bool
-) -> dict[str, pa.DataType]:
+def columns(sql: Callable[[str, dict[str, Any]], pa.Table], file: SqlFile, params: dict[str, Any], answers: bool) -> dict[str, pa.DataType]:
     """The result's columns and types, without running it. QueryError where they are not those of `selected`."""
     try:
         probe = sql(f"select * from (\n{file.query()}\n) limit 0", params).schema
@@ -62,8 +60,11 @@ def columns(
             text = f"expected {_expected(column.name)}, found {column.type}"
             raise QueryError(text, where=f"{file.path}: column {column.name}", hint="cast it in the SQL")
     if "generation_id" in probe.names and not answers and "messages" not in probe.names:
-        raise QueryError("the SQL gives generation_id, but it reads no answers of this round", where=f"{file.path}: column generation_id",
-                         hint="give messages too, as history.selected has them")
+        raise QueryError(
+            "the SQL gives generation_id, but it reads no answers of this round",
+            where=f"{file.path}: column generation_id",
+            hint="give messages too, as history.selected has them",
+        )
     return dict(zip(probe.names, probe.types, strict=True))
 
 
@@ -124,14 +125,30 @@ def _check_rows(file: SqlFile, rows: pa.Table, round_: int) -> None:
     # an answer of an earlier round may come along if the SQL brings its messages and says so
     earlier = pc.fill_null(pc.less(rows["source_round"], round_), False) if "source_round" in rows.column_names else pc.is_null(given)
     fail(pc.is_null(rows["prompt_id"]), "prompt_id", "null where a prompt's id is needed", "every row names its prompt")
-    fail(pc.and_(pc.is_null(wanted), pc.invert(given)), "generation_id", "null where an answer's id is needed",
-         "leave such rows out, or give messages")
-    fail(pc.and_(unknown, pc.invert(pc.and_(earlier, given))), "generation_id", "{value!r} is no rollout of this round",
-         "take generation_id from generations or scored")
-    fail(pc.and_(pc.is_valid(rows["found_"]), pc.fill_null(pc.not_equal(rows["prompt_id"], rows["of_"]), False)), "prompt_id",
-         "{value!r}, but the answer belongs to prompt {prompt!r}", "take both columns from the same row")
-    fail(pc.invert(given), "generation_id", "the prompt {prompt!r} of answer {value!r} is not among this round's prompts",
-         "look at the table prompts of this round")
+    fail(
+        pc.and_(pc.is_null(wanted), pc.invert(given)),
+        "generation_id",
+        "null where an answer's id is needed",
+        "leave such rows out, or give messages",
+    )
+    fail(
+        pc.and_(unknown, pc.invert(pc.and_(earlier, given))),
+        "generation_id",
+        "{value!r} is no rollout of this round",
+        "take generation_id from generations or scored",
+    )
+    fail(
+        pc.and_(pc.is_valid(rows["found_"]), pc.fill_null(pc.not_equal(rows["prompt_id"], rows["of_"]), False)),
+        "prompt_id",
+        "{value!r}, but the answer belongs to prompt {prompt!r}",
+        "take both columns from the same row",
+    )
+    fail(
+        pc.invert(given),
+        "generation_id",
+        "the prompt {prompt!r} of answer {value!r} is not among this round's prompts",
+        "look at the table prompts of this round",
+    )
     if "weight" in rows.column_names:
         weight = rows["weight"].cast(pa.float64())
         usable = pc.and_(pc.is_finite(weight), pc.greater_equal(weight, 0.0))
@@ -168,8 +185,11 @@ def _check_once(file: SqlFile, rows: pa.Table) -> None:
         row = rows.filter(pc.equal(rows["row_"], twice["row__max"][0])).to_pylist()[0]
         times = twice["row__count"][0].as_py()
         text = f"the row of prompt {row['prompt_id']!r}, answer {row.get('generation_id')!r} stands {times} times"
-        raise QueryError(f"{text} ({twice.num_rows:,} such rows)", where=f"{file.path}: column row_id, row {row['row_']}",
-                         hint="select each answer once; `weight` says how much it counts")
+        raise QueryError(
+            f"{text} ({twice.num_rows:,} such rows)",
+            where=f"{file.path}: column row_id, row {row['row_']}",
+            hint="select each answer once; `weight` says how much it counts",
+        )
 
 
 def _row_ids(rows: pa.Table) -> pa.Array:

@@ -99,8 +99,10 @@ def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[
     if not row["scored"]:
         return f"the selection chose nothing: none of {row['n']:,} answers has a score"
     told = ", ".join(f"{v['verdict']} {v['n']:,}" for v in verdicts)
-    return (f"the selection chose nothing: {row['good']:,} of {row['n']:,} answers ({row['scored']:,} scored) have score >= {bar:g}; "
-            f"best score {row['best']:g}; verdicts: {told}")
+    return (
+        f"the selection chose nothing: {row['good']:,} of {row['n']:,} answers ({row['scored']:,} scored) have score >= {bar:g}; "
+        f"best score {row['best']:g}; verdicts: {told}"
+    )
 
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:

@@ -47,8 +47,11 @@ def _write(folder: Path, files: dict[str, str]) -> list[Path]:
     try:
         for path, text in paths.items():
             if path.exists() and path.read_bytes() != text.encode():
-                raise DataError("there is another file of this name, and `init` never overwrites", where=str(path),
-                                hint="move it away, or use another home (RONDO_HOME)")
+                raise DataError(
+                    "there is another file of this name, and `init` never overwrites",
+                    where=str(path),
+                    hint="move it away, or use another home (RONDO_HOME)",
+                )
         for path, text in paths.items():
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)

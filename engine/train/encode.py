@@ -46,8 +46,11 @@ class Encoder:
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, *, mask: str, chat: bool | None, ends: Sequence[int], limit: int) -> None:
         if tokenizer.eos_token_id is None:
-            raise StepError("the tokenizer has no EOS token, so no answer could end", where=str(tokenizer.name_or_path),
-                            hint="set eos_token in tokenizer_config.json")
+            raise StepError(
+                "the tokenizer has no EOS token, so no answer could end",
+                where=str(tokenizer.name_or_path),
+                hint="set eos_token in tokenizer_config.json",
+            )
         self.tokenizer, self.mask, self.chat, self.limit = tokenizer, mask, chat, limit
         self._template = models.chats(tokenizer, chat)
         self._ends = {tokenizer.eos_token_id, *ends}
@@ -91,8 +94,9 @@ class Encoder:
             weights += own
         last = max((i for i, weight in enumerate(weights) if weight), default=0)  # what follows the last target teaches nothing
         if not last:  # the first token follows nothing, so it is never a target
-            raise StepError(f"row {row_id} has no token that trains",
-                            hint="put a prompt before the answer, or leave the row out in the selection")
+            raise StepError(
+                f"row {row_id} has no token that trains", hint="put a prompt before the answer, or leave the row out in the selection"
+            )
         return Example(row_id, np.array(ids[: last + 1], dtype=np.int64), np.array(weights[: last + 1]))
 
     def _weights(self, row: dict[str, Any]) -> list[float]:
@@ -106,15 +110,18 @@ class Encoder:
             weights = [1.0 if i in chosen else 0.0 for i in range(len(messages))]
         for weight in (row["weight"], *weights):
             if weight is None or not 0 <= weight < float("inf"):
-                raise StepError(f"{name}: expected weights that are finite and not negative, found {weight}",
-                                hint="correct it in the selection")
+                raise StepError(
+                    f"{name}: expected weights that are finite and not negative, found {weight}", hint="correct it in the selection"
+                )
         weights = [weight * row["weight"] for weight in weights]
         # an empty answer still trains its end token: the policy may have given it, and selection chose it
         teaches = (message["content"] or message["role"] == ASSISTANT for message in messages)
         if not any(weight and teach for weight, teach in zip(weights, teaches, strict=True)):
             roles = ", ".join(message["role"] for message in messages)
-            raise StepError(f"{name} has nothing that trains (mask {self.mask}, row weight {row['weight']}, messages: {roles})",
-                            hint="leave such rows out in the selection, or choose another train.mask")
+            raise StepError(
+                f"{name} has nothing that trains (mask {self.mask}, row weight {row['weight']}, messages: {roles})",
+                hint="leave such rows out in the selection, or choose another train.mask",
+            )
         return weights
 
     def _pieces(self, row: dict[str, Any]) -> list[_Piece]:
@@ -127,8 +134,10 @@ class Encoder:
                 continue
             shown, tail = self._around(row["row_id"], messages, i) if self._template else (self._joined(done, messages, start, i), "")
             if not shown.startswith(done):
-                raise StepError(f"row {row['row_id']}: the chat template shows earlier messages otherwise once message {i} follows",
-                                hint="train.mask: last trains only the last answer")
+                raise StepError(
+                    f"row {row['row_id']}: the chat template shows earlier messages otherwise once message {i} follows",
+                    hint="train.mask: last trains only the last answer",
+                )
             pieces.append(_Piece(shown[len(done) :], 0.0, first=not pieces))
             pieces.append(_Piece(messages[i]["content"], weight))
             done = shown + messages[i]["content"] + tail
@@ -150,7 +159,9 @@ class Encoder:
         content = messages[i]["content"].strip()
         at = whole.rfind(content)
         if at < 0:
-            raise StepError(f"row {row_id}: the chat template does not show message {i} ({messages[i]['role']}) as it is: {content[:80]!r}",
-                            hint="set generate.chat to false, or use a template that keeps answers whole")
+            raise StepError(
+                f"row {row_id}: the chat template does not show message {i} ({messages[i]['role']}) as it is: {content[:80]!r}",
+                hint="set generate.chat to false, or use a template that keeps answers whole",
+            )
         before = models.render(self.tokenizer, messages[:i], True) if messages[i]["role"] == ASSISTANT else whole[:at]
         return before, whole[at + len(content) :]

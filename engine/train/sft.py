@@ -100,13 +100,21 @@ def _trainer(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBas
     pad = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
     try:
         return WeightedTrainer(
-            how=how, consumed=consumed, progress=job.progress, state=job.state, model=model, args=config, processing_class=tokenizer,
+            how=how,
+            consumed=consumed,
+            progress=job.progress,
+            state=job.state,
+            model=model,
+            args=config,
+            processing_class=tokenizer,
             train_dataset=Dataset.from_dict({"batch": list(range(len(consumed.plan)))}),
-            data_collator=Collator(examples, consumed.plan, pad), peft_config=_adapter(how.lora) if how.lora else None,
+            data_collator=Collator(examples, consumed.plan, pad),
+            peft_config=_adapter(how.lora) if how.lora else None,
         )
     except ValueError as error:  # PEFT and TRL say so when an adapter cannot be put on the named modules
-        raise StepError(f"the trainer refuses these settings: {error}", where=f"train, role {how.role}",
-                        hint="look at train.lora.targets") from error
+        raise StepError(
+            f"the trainer refuses these settings: {error}", where=f"train, role {how.role}", hint="look at train.lora.targets"
+        ) from error
 
 
 def _adapter(lora: Lora) -> Any:

@@ -53,7 +53,8 @@ class Consumed:
         if facts["steps"] > len(self.plan) or digest(self.order()) != facts["digest"]:
             raise StepError(
                 f"the trainer state had consumed {facts['rows']} rows in {facts['steps']} steps, which is not how this training begins",
-                where=str(folder), hint="remove this folder and run again",
+                where=str(folder),
+                hint="remove this folder and run again",
             )
 
     def check(self) -> None:

@@ -82,15 +82,18 @@ class CheckpointStep(Step):
         rows = ctx.read(Ref(objective(train).reads, self.role))
         if not rows.num_rows:
             source = "demonstrations" if ctx.round == BASE else "selected"
-            raise StepError(f"{self.name} of round {ctx.round}: no row to train on for role {self.role}",
-                            hint=f"look at the step `{source}`: is its score threshold too high for this policy?")
+            raise StepError(
+                f"{self.name} of round {ctx.round}: no row to train on for role {self.role}",
+                hint=f"look at the step `{source}`: is its score threshold too high for this policy?",
+            )
         checkpoint.ready(ctx.home)
         job = self._job(ctx, train, rows)
         trained = objective(train).train(job)
         if trained.rows_expected != trained.rows_trained:
             raise StepError(
                 f"{self.name} of round {ctx.round}: expected {trained.rows_expected} rows to train, found {trained.rows_trained}",
-                where=str(ctx.journal), hint="remove this journal folder and run again",
+                where=str(ctx.journal),
+                hint="remove this journal folder and run again",
             )
         parents = [] if ctx.round == BASE else [ctx.model("policy" if train.init == "previous" else "base").digest]
         card = self._card(ctx, trained, train, parents)
@@ -107,31 +110,61 @@ class CheckpointStep(Step):
         start = _tiny(ctx, ctx.spec.base, rows) if ctx.round == BASE and ctx.spec.base else None
         reference = None if train.reference == "none" else ctx.model("policy" if train.reference == "previous" else "base").path
         return Job(
-            model=start or ctx.model("policy" if train.init == "previous" else "base").path, rows=rows, settings=train, device=ctx.device,
-            seed=ctx.spec.seed, round=ctx.round, out=checkpoint.staging(ctx.journal), state=ctx.journal / "trainer",
-            progress=ctx.progress, label=self.name, reference=reference, chat=ctx.spec.generate.chat,
+            model=start or ctx.model("policy" if train.init == "previous" else "base").path,
+            rows=rows,
+            settings=train,
+            device=ctx.device,
+            seed=ctx.spec.seed,
+            round=ctx.round,
+            out=checkpoint.staging(ctx.journal),
+            state=ctx.journal / "trainer",
+            progress=ctx.progress,
+            label=self.name,
+            reference=reference,
+            chat=ctx.spec.generate.chat,
             trust_remote_code=ctx.spec.models.trust_remote_code,
         )
 
     def _card(self, ctx: Context, trained: Trained, train: Train, parents: list[str]) -> dict[str, Any]:
         return {
-            "role": self.role, "round": ctx.round, "parents": parents, "objective": train.objective,
-            "settings": self.settings(ctx.spec, ctx.round, ctx.spec_path), "seed": ctx.spec.seed, "inputs": ctx.inputs(),
-            "packages": checkpoint.packages(), "rows_expected": trained.rows_expected, "rows_trained": trained.rows_trained,
-            "tokens": trained.tokens, "steps": trained.steps, "loss": trained.loss, "seconds": trained.seconds,
-            "device": asdict(ctx.device), "attempt": ctx.attempt, "at": datetime.now(UTC).isoformat(),
+            "role": self.role,
+            "round": ctx.round,
+            "parents": parents,
+            "objective": train.objective,
+            "settings": self.settings(ctx.spec, ctx.round, ctx.spec_path),
+            "seed": ctx.spec.seed,
+            "inputs": ctx.inputs(),
+            "packages": checkpoint.packages(),
+            "rows_expected": trained.rows_expected,
+            "rows_trained": trained.rows_trained,
+            "tokens": trained.tokens,
+            "steps": trained.steps,
+            "loss": trained.loss,
+            "seconds": trained.seconds,
+            "device": asdict(ctx.device),
+            "attempt": ctx.attempt,
+            "at": datetime.now(UTC).isoformat(),
         }
 
     def _output(self, ctx: Context, made: _Made, rows_in: int) -> Output:
         trained = made.trained
         row = {
-            "digest": made.digest, "parents": made.parents, "role": self.role, "path": checkpoint.name(ctx.home, made.folder),
-            "objective": made.objective, "rows_expected": trained.rows_expected if trained else 0,
-            "rows_trained": trained.rows_trained if trained else 0, "tokens": trained.tokens if trained else 0,
-            "steps": trained.steps if trained else 0, "loss": trained.loss if trained else None,
-            "seconds": trained.seconds if trained else 0.0, "inputs": json.dumps(ctx.inputs()),
-            "settings": canonical(self.settings(ctx.spec, ctx.round, ctx.spec_path)), "packages": canonical(checkpoint.packages()),
-            "attempt": ctx.attempt, "at": datetime.now(UTC),
+            "digest": made.digest,
+            "parents": made.parents,
+            "role": self.role,
+            "path": checkpoint.name(ctx.home, made.folder),
+            "objective": made.objective,
+            "rows_expected": trained.rows_expected if trained else 0,
+            "rows_trained": trained.rows_trained if trained else 0,
+            "tokens": trained.tokens if trained else 0,
+            "steps": trained.steps if trained else 0,
+            "loss": trained.loss if trained else None,
+            "seconds": trained.seconds if trained else 0.0,
+            "inputs": json.dumps(ctx.inputs()),
+            "settings": canonical(self.settings(ctx.spec, ctx.round, ctx.spec_path)),
+            "packages": canonical(checkpoint.packages()),
+            "attempt": ctx.attempt,
+            "at": datetime.now(UTC),
         }
         order = trained.row_ids if trained else []
         consumed = {"digest": [made.digest] * len(order), "position": list(range(len(order))), "row_id": order}

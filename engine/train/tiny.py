@@ -35,8 +35,10 @@ def check(how: TinyModel) -> None:
     """SpecError for sizes or pieces that cannot work, whatever the data."""
     _pieces(how.pieces)
     if how.hidden_size % (2 * how.heads):
-        raise SpecError(f"base.model: hidden_size {how.hidden_size} is not a multiple of 2 * heads ({how.heads})",
-                        hint="a head's width must be whole and even for rotary positions")
+        raise SpecError(
+            f"base.model: hidden_size {how.hidden_size} is not a multiple of 2 * heads ({how.heads})",
+            hint="a head's width must be whole and even for rotary positions",
+        )
 
 
 def tokenizer(texts: Sequence[str], how: TinyModel) -> PreTrainedTokenizerFast:
@@ -64,7 +66,11 @@ def tokenizer(texts: Sequence[str], how: TinyModel) -> PreTrainedTokenizerFast:
     fast.pre_tokenizer, fast.decoder = split, decoders.Fuse()
     fast.add_special_tokens(list(SPECIAL))
     return PreTrainedTokenizerFast(
-        tokenizer_object=fast, pad_token=PAD, eos_token=EOS, unk_token=UNKNOWN, model_max_length=how.positions,
+        tokenizer_object=fast,
+        pad_token=PAD,
+        eos_token=EOS,
+        unk_token=UNKNOWN,
+        model_max_length=how.positions,
         clean_up_tokenization_spaces=False,
     )
 
@@ -105,10 +111,19 @@ def untrained(tokens: PreTrainedTokenizerFast, how: TinyModel, seed: int) -> Lla
 
     check(how)
     config = LlamaConfig(
-        vocab_size=len(tokens), hidden_size=how.hidden_size, num_hidden_layers=how.layers, num_attention_heads=how.heads,
-        num_key_value_heads=how.heads, intermediate_size=how.ffn, max_position_embeddings=how.positions,
-        rope_parameters={"rope_type": "default", "rope_theta": how.rope_theta}, initializer_range=how.init_std,
-        tie_word_embeddings=True, bos_token_id=None, eos_token_id=tokens.eos_token_id, pad_token_id=tokens.pad_token_id,
+        vocab_size=len(tokens),
+        hidden_size=how.hidden_size,
+        num_hidden_layers=how.layers,
+        num_attention_heads=how.heads,
+        num_key_value_heads=how.heads,
+        intermediate_size=how.ffn,
+        max_position_embeddings=how.positions,
+        rope_parameters={"rope_type": "default", "rope_theta": how.rope_theta},
+        initializer_range=how.init_std,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(seed, -1, "tiny"))

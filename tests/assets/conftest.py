@@ -53,7 +53,8 @@ def write(home: Home, rounds: int = 2, condition: str = "min_delta: 0.0") -> Pat
     questions["base"] = [row | {"response": f" Answer: {row['answer']}"} for row in questions["base"]]
     answers = [
         {"prompt": row["question"], "response": [f" Answer: {row['answer']}", " Answer: 0"]}
-        for split in ("train", "gate", "test") for row in questions[split]
+        for split in ("train", "gate", "test")
+        for row in questions[split]
     ]
     for name, rows in {**questions, "answers": answers}.items():
         (data / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))

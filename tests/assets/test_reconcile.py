@@ -13,7 +13,7 @@ from assets.ui import prepare, start
 from engine.errors import RondoError
 from engine.experiment import Experiment
 from engine.home import Home
-from engine.rounds import OPENING
+from engine.ledger import OPENING
 
 PROMOTION = AssetKey(["tiny-loop", "promotion"])
 

@@ -71,8 +71,13 @@ def ui(home: Home) -> Iterator[tuple[subprocess.Popen, Client]]:
         port = free.getsockname()[1]
     log = home.root / "ui.log"
     with log.open("wb") as file:
-        child = subprocess.Popen([sys.executable, "-c", CODE, str(home.root), str(port)], stdout=file, stderr=file, cwd=ROOT,
-                                 env=os.environ | {"OMP_NUM_THREADS": "1"})
+        child = subprocess.Popen(
+            [sys.executable, "-c", CODE, str(home.root), str(port)],
+            stdout=file,
+            stderr=file,
+            cwd=ROOT,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+        )
     try:
         wait("the page", lambda: f"http://127.0.0.1:{port}" in log.read_text() or child.poll() is not None, 120)
         assert child.poll() is None, log.read_text()
@@ -104,7 +109,9 @@ def test_a_round_by_hand_then_the_sensor_until_the_gate_stops_it(ui: tuple, home
     whole_graph = {"jobName": "__ASSET_JOB", "assetSelection": [node["assetKey"] for node in nodes]}  # what "Materialize all" sends
     for partition, round_, target in (("base", -1, whole_graph), ("000", 0, {"jobName": "tiny_loop_round"})):
         params = {
-            "selector": location | target, "runConfigData": {}, "mode": "default",
+            "selector": location | target,
+            "runConfigData": {},
+            "mode": "default",
             "executionMetadata": {"tags": [{"key": "dagster/partition", "value": partition}]},
         }
         launched = client.ask(LAUNCH, p=params)["launchRun"]

@@ -29,8 +29,9 @@ def begun(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of it in which the experiment `bad` is done up to the scores of round 0, where its selection failed."""
     folder = tmp_path_factory.mktemp("begun") / "home"
     shutil.copytree(finished, folder)
-    result = CliRunner().invoke(app, ["run", str(Bench(folder).spec), "select.sql=select/raft.sql", "select.params={min_score: 9}",
-                                      "--home", str(folder)])
+    result = CliRunner().invoke(
+        app, ["run", str(Bench(folder).spec), "select.sql=select/raft.sql", "select.params={min_score: 9}", "--home", str(folder)]
+    )
     assert result.exit_code == 1 and "chose nothing" in result.stderr, result.output
     return folder
 

@@ -23,8 +23,12 @@ WORDS = [
     case("promote loop --force --reason x", 2, ["expected EXPERIMENT@ROUND", "loop@1"], id="promote no round"),
     case("promote lop@1 --force --reason x", 2, ["'lop'", "did you mean 'loop'"], id="promote an unknown experiment"),
     case("rollback bad --reason x", 1, ["bad: nothing to roll back to", "promoted rounds: none"], id="roll back what never ran"),
-    case("rollback loop@7 --reason x", 1, ["nothing to roll back to at round 007", "promoted rounds: base, 000, 001"],
-         id="roll back to no round"),
+    case(
+        "rollback loop@7 --reason x",
+        1,
+        ["nothing to roll back to at round 007", "promoted rounds: base, 000, 001"],
+        id="roll back to no round",
+    ),
     case("fork bad@0 new", 1, ["round 000 of bad is not closed", "rondo run bad"], id="fork an open round"),
     case("fork loop@0 bad", 2, ["bad.yaml", "exists", "another name"], id="fork to a name in use"),
     case("fork loop@0 New!", 2, ["'New!'", "a-z, 0-9"], id="fork to a name that is none"),
@@ -63,8 +67,11 @@ QUERIES = [
     case(["copy (select 1) to 'x.csv'"], ["expected a SELECT, found COPY"], id="a COPY"),
     case(["attach 'x.db'"], ["expected a SELECT, found ATTACH"], id="an ATTACH"),
     case(["set threads = 1"], ["expected a SELECT, found"], id="a SET"),
-    case(["select * from generations"], ["Table with name generations", "next: lake.generations, or -e EXPERIMENT"],
-         id="a bare name without an experiment"),
+    case(
+        ["select * from generations"],
+        ["Table with name generations", "next: lake.generations, or -e EXPERIMENT"],
+        id="a bare name without an experiment",
+    ),
     case(["select $x"], ["names $x"], id="a parameter that nobody gives"),
     case(["select $x", "--param", "x"], ["--param 'x'", "KEY=VALUE"], id="half a parameter"),
     case(["select $x", "--param", "x=[1"], ["--param 'x=[1'", "not YAML"], id="a parameter that is not YAML"),
@@ -111,11 +118,16 @@ def part_of(bench: Bench, table: str) -> Path:
 
 DAMAGE = [
     case(lambda b: part_of(b, "selected").unlink(), ["selected", "No such file", "removed by hand"], id="a data file that is gone"),
-    case(lambda b: part_of(b, "selected").write_bytes(b"PAR1 nothing"), ["selected", "cannot read a data file"],
-         id="a data file that is broken"),
-    case(lambda b: (b.home / "lake/selected/_delta_log/00000000000000000001.json").write_text("{nothing"),
-         ["selected", "cannot open table"],
-         id="a log that is broken"),
+    case(
+        lambda b: part_of(b, "selected").write_bytes(b"PAR1 nothing"),
+        ["selected", "cannot read a data file"],
+        id="a data file that is broken",
+    ),
+    case(
+        lambda b: (b.home / "lake/selected/_delta_log/00000000000000000001.json").write_text("{nothing"),
+        ["selected", "cannot open table"],
+        id="a log that is broken",
+    ),
     case(lambda b: shutil.rmtree(b.home / "lake/prompts/_delta_log"), ["prompts"], id="a log that is gone"),
 ]
 

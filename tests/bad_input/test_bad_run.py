@@ -47,25 +47,68 @@ def recorded(bench: Bench) -> None:
 
 
 STEPS = [
-    case(mine("select prompt_id, generation_id from scored where score > 99"), "selected", 1,
-         ["mine.sql", "chose nothing", "of 96 answers", "best score", "verdicts"], id="an empty selection"),
-    case(mine("select prompt_id, 'x' as generation_id from scored"), "selected", 2,
-         ["mine.sql: column generation_id, row 1", "'x' is no rollout of this round"], id="an answer that is not there"),
-    case(mine("select null as prompt_id, generation_id from scored"), "selected", 2,
-         ["mine.sql: column prompt_id, row 1", "null", "96 such rows"], id="rows without a prompt"),
-    case(mine("select prompt_id, generation_id from scored union all select prompt_id, generation_id from scored"), "selected", 2,
-         ["mine.sql: column row_id", "stands 2 times"], id="rows that stand twice"),
-    case(mine("select prompt_id, generation_id, -1 as weight from scored"), "selected", 2,
-         ["mine.sql: column weight", "-1 is no weight"], id="negative weights"),
-    case(mine("select prompt_id, generation_id, 'a' || sample::int / 0 as reason, reason::int as rank from scored"), "selected", 2,
-         ["mine.sql", "Could not convert"], id="an error while the SQL computes"),
-    case(lambda b: b.edit("{per_prompt: 1}", "{per_prompt: many}"), "selected", 2, ["random.sql", "many"],
-         id="a parameter of a wrong type"),
-    case(recorded, "generations", 2, ["answers.jsonl", "24 of 24 prompts have fewer than 4 recorded answers", "and 19 more"],
-         id="too few recorded answers"),
-    case(lambda b: b.edit("none, data: cumulative, max_steps: 8, batch_size: 8, learning_rate: 1e-2, max_length: 64",
-                          "none, data: cumulative, max_steps: 8, batch_size: 8, learning_rate: 1e-2, max_length: 4"),
-         "checkpoint", 1, ["row ", "tokens, allowed are 4", "train.max_length"], id="max_length too short"),
+    case(
+        mine("select prompt_id, generation_id from scored where score > 99"),
+        "selected",
+        1,
+        ["mine.sql", "chose nothing", "of 96 answers", "best score", "verdicts"],
+        id="an empty selection",
+    ),
+    case(
+        mine("select prompt_id, 'x' as generation_id from scored"),
+        "selected",
+        2,
+        ["mine.sql: column generation_id, row 1", "'x' is no rollout of this round"],
+        id="an answer that is not there",
+    ),
+    case(
+        mine("select null as prompt_id, generation_id from scored"),
+        "selected",
+        2,
+        ["mine.sql: column prompt_id, row 1", "null", "96 such rows"],
+        id="rows without a prompt",
+    ),
+    case(
+        mine("select prompt_id, generation_id from scored union all select prompt_id, generation_id from scored"),
+        "selected",
+        2,
+        ["mine.sql: column row_id", "stands 2 times"],
+        id="rows that stand twice",
+    ),
+    case(
+        mine("select prompt_id, generation_id, -1 as weight from scored"),
+        "selected",
+        2,
+        ["mine.sql: column weight", "-1 is no weight"],
+        id="negative weights",
+    ),
+    case(
+        mine("select prompt_id, generation_id, 'a' || sample::int / 0 as reason, reason::int as rank from scored"),
+        "selected",
+        2,
+        ["mine.sql", "Could not convert"],
+        id="an error while the SQL computes",
+    ),
+    case(
+        lambda b: b.edit("{per_prompt: 1}", "{per_prompt: many}"), "selected", 2, ["random.sql", "many"], id="a parameter of a wrong type"
+    ),
+    case(
+        recorded,
+        "generations",
+        2,
+        ["answers.jsonl", "24 of 24 prompts have fewer than 4 recorded answers", "and 19 more"],
+        id="too few recorded answers",
+    ),
+    case(
+        lambda b: b.edit(
+            "none, data: cumulative, max_steps: 8, batch_size: 8, learning_rate: 1e-2, max_length: 64",
+            "none, data: cumulative, max_steps: 8, batch_size: 8, learning_rate: 1e-2, max_length: 4",
+        ),
+        "checkpoint",
+        1,
+        ["row ", "tokens, allowed are 4", "train.max_length"],
+        id="max_length too short",
+    ),
 ]
 MENDED = ("verdicts", "and 19 more", "train.max_length")  # the last words of the cases that are mended and run on: one a step
 
@@ -216,8 +259,10 @@ def test_a_disk_that_is_full(bench: Bench, rondo: Rondo) -> None:
     lake, real = bench.home / "lake", bench.home / "real"
     lake.rename(real)
     lake.mkdir()
-    mount = (f"mount -t tmpfs -o size=8m none {lake}; cp -a {real}/. {lake}; "
-             f"dd if=/dev/zero of={lake}/filler bs=1k count=$(( $(df -k --output=avail {lake} | tail -1) - 120 )) status=none")
+    mount = (
+        f"mount -t tmpfs -o size=8m none {lake}; cp -a {real}/. {lake}; "
+        f"dd if=/dev/zero of={lake}/filler bs=1k count=$(( $(df -k --output=avail {lake} | tail -1) - 120 )) status=none"
+    )
     after = f"; {sys.executable} -m engine.cli run bad || echo code $? >&2; rm {lake}/filler; cp -a {lake}/. {real}; :"
     result = confined(mount + after, "--version")
     assert "code 1" in result.stderr and "Traceback" not in result.stderr, result.stderr

@@ -45,8 +45,11 @@ def write(home: Home) -> None:
     questions = {split: [{"question": f"{n}+1=", "answer": str(n + 1)} for n in span] for split, span in spans.items()}
     rows: dict[str, list[dict[str, object]]] = {split: [dict(row) for row in found] for split, found in questions.items()}
     rows["base"] = [{**row, "response": f" Answer: {row['answer']}"} for row in questions["base"]]
-    rows["answers"] = [{"prompt": row["question"], "response": [f" Answer: {row['answer']}", " Answer: 0"]}
-                       for split in ("train", "gate", "test") for row in questions[split]]
+    rows["answers"] = [
+        {"prompt": row["question"], "response": [f" Answer: {row['answer']}", " Answer: 0"]}
+        for split in ("train", "gate", "test")
+        for row in questions[split]
+    ]
     for name, found in rows.items():
         (data / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found))
     (home.experiments / "tiny.yaml").write_text(YAML)

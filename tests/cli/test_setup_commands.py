@@ -103,11 +103,13 @@ def test_the_home_option_stands_before_or_after_the_command(ran: Home, rondo: Ro
 
 def test_what_only_looks_loads_nothing_heavy(ran: Home) -> None:
     heavy = {"torch", "transformers", "trl", "dagster", "datasets", "polars", "pandas", "faiss", "math_verify", "altair"}
-    code = ("import sys; from engine.cli import app\n"
-            "for words in (['--help'], ['sql', 'select 1'], ['status', 'tiny'], ['status'], ['plan', 'tiny'], ['run', 'tiny']):\n"
-            "    try: app(words)\n"
-            "    except SystemExit as end: assert not end.code, end.code\n"
-            "print('LOADED', *sorted(set(sys.modules) & set(sys.argv[1].split())))")
+    code = (
+        "import sys; from engine.cli import app\n"
+        "for words in (['--help'], ['sql', 'select 1'], ['status', 'tiny'], ['status'], ['plan', 'tiny'], ['run', 'tiny']):\n"
+        "    try: app(words)\n"
+        "    except SystemExit as end: assert not end.code, end.code\n"
+        "print('LOADED', *sorted(set(sys.modules) & set(sys.argv[1].split())))"
+    )
     found = subprocess.run([sys.executable, "-c", code, " ".join(heavy)], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout.splitlines()[-1].split() == ["LOADED"]
 

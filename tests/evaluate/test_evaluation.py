@@ -27,8 +27,16 @@ def measure(small, round_, rows, **evaluate):
     return {(r["suite"], r["metric"], r["topic"]): (r["value"], r["stderr"], r["n"]) for r in table.to_pylist()}
 
 
-ROWS = [("g1", "a", 1.0), ("g1", "b", 0.0), ("g2", "cc", 0.0), ("g2", "d", 0.0),
-        ("t1", "a", 1.0), ("t1", "b", 1.0), ("t2", "a", 1.0), ("t2", "x", 0.0)]
+ROWS = [
+    ("g1", "a", 1.0),
+    ("g1", "b", 0.0),
+    ("g2", "cc", 0.0),
+    ("g2", "d", 0.0),
+    ("t1", "a", 1.0),
+    ("t1", "b", 1.0),
+    ("t2", "a", 1.0),
+    ("t2", "x", 0.0),
+]
 
 
 @pytest.mark.parametrize("round_", [-1, 2])

@@ -83,8 +83,12 @@ def test_fingerprint_settings_hold_what_changes_rows_and_no_more(tmp_path):
     base = rollout.settings(spec(), 0, place)
     json.dumps(base)
     same = [spec(experiment="other"), spec(generate={"samples": 3, "max_tokens": 12, "batch": 99})]
-    other = [spec(seed=6), spec(generate={"samples": 4, "max_tokens": 12}), spec(generate={"samples": 3, "max_tokens": 12, "top_k": 3}),
-             spec(generate={"samples": 3, "max_tokens": 12, "chat": False})]
+    other = [
+        spec(seed=6),
+        spec(generate={"samples": 4, "max_tokens": 12}),
+        spec(generate={"samples": 3, "max_tokens": 12, "top_k": 3}),
+        spec(generate={"samples": 3, "max_tokens": 12, "chat": False}),
+    ]
     assert all(rollout.settings(s, 0, place) == base for s in same)
     assert all(rollout.settings(s, 0, place) != base for s in other)
     assert rollout.settings(spec(), 1, place) != base

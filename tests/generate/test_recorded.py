@@ -16,8 +16,19 @@ def _write(folder, rows, name="answers.jsonl"):
 
 
 def _run(folder, texts=ASKED, samples=2, **values):
-    job = Job(params("recorded", {"path": "answers.jsonl"} | values, "generate.params"), spec().generate, samples, None, None, CPU, 0, 0,
-              "generations", False, folder / "spec.yaml")
+    job = Job(
+        params("recorded", {"path": "answers.jsonl"} | values, "generate.params"),
+        spec().generate,
+        samples,
+        None,
+        None,
+        CPU,
+        0,
+        0,
+        "generations",
+        False,
+        folder / "spec.yaml",
+    )
     backend = backends.load("recorded")(job)
     ready = backend.prepare(prompts(texts).select(["prompt_id", "messages"]))
     return backend(ready.combine_chunks().to_batches()[0]).to_pylist(), backend.detail
@@ -36,10 +47,14 @@ def test_answers_are_taken_in_file_order(tmp_path):
 
 def test_lists_messages_ids_and_names(tmp_path):
     message = [{"role": "user", "content": "one?"}]
-    _write(tmp_path, [
-        {"q": message, "a": ["x", "y"], "who": "tutor", "by": "big"}, {"q": "  two? ", "a": "x", "who": "a", "by": "b"},
-        {"q": "two?", "a": "x", "who": "a", "by": "b"},
-    ])
+    _write(
+        tmp_path,
+        [
+            {"q": message, "a": ["x", "y"], "who": "tutor", "by": "big"},
+            {"q": "  two? ", "a": "x", "who": "a", "by": "b"},
+            {"q": "two?", "a": "x", "who": "a", "by": "b"},
+        ],
+    )
     names = {"prompt": "q", "response": "a", "actor": "who", "model": "by"}
     found, _ = _run(tmp_path, ["one?", "two?"], **names)
     expected = [("x", "tutor", "big"), ("y", "tutor", "big"), ("x", "a", "b"), ("x", "a", "b")]
@@ -76,12 +91,18 @@ def test_ids_follow_the_answer_and_not_the_file(tmp_path):
     assert before[1]["generation_id"] != after[1]["generation_id"]
 
 
-@pytest.mark.parametrize(("row", "words"), [
-    ({"prompt": "one?", "response": None}, "column 'response'"), ({"prompt": "one?", "response": []}, "column 'response'"),
-    ({"prompt": "one?", "response": ["x", None]}, "column 'response'"), ({"prompt": "one?", "response": 3}, "column 'response'"),
-    ({"prompt": " ", "response": "x"}, "column 'prompt'"), ({"prompt": [{"role": "user"}], "response": "x"}, "column 'prompt'"),
-    ({"response": "x"}, "column 'prompt'"),
-])
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"prompt": "one?", "response": None}, "column 'response'"),
+        ({"prompt": "one?", "response": []}, "column 'response'"),
+        ({"prompt": "one?", "response": ["x", None]}, "column 'response'"),
+        ({"prompt": "one?", "response": 3}, "column 'response'"),
+        ({"prompt": " ", "response": "x"}, "column 'prompt'"),
+        ({"prompt": [{"role": "user"}], "response": "x"}, "column 'prompt'"),
+        ({"response": "x"}, "column 'prompt'"),
+    ],
+)
 def test_a_wrong_row_names_its_line(tmp_path, row, words):
     _write(tmp_path, [{"prompt": "one?", "response": "x"}, row])
     with pytest.raises(DataError, match=words) as caught:

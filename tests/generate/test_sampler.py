@@ -40,10 +40,19 @@ def _reference(logits: np.ndarray, how: Sampling) -> np.ndarray:
     return shares / shares.sum()
 
 
-@pytest.mark.parametrize("how", [
-    Sampling(), Sampling(temperature=0.5), Sampling(top_k=4), Sampling(top_p=0.8), Sampling(temperature=1.5, top_p=0.6, top_k=7),
-    Sampling(top_k=1), Sampling(top_p=1e-9), Sampling(top_k=100),
-])
+@pytest.mark.parametrize(
+    "how",
+    [
+        Sampling(),
+        Sampling(temperature=0.5),
+        Sampling(top_k=4),
+        Sampling(top_p=0.8),
+        Sampling(temperature=1.5, top_p=0.6, top_k=7),
+        Sampling(top_k=1),
+        Sampling(top_p=1e-9),
+        Sampling(top_k=100),
+    ],
+)
 def test_draws_invert_the_cumulative_distribution(how):
     logits, u = _logits(400), _uniforms(400)
     tokens = draw(logits, u, how).tokens.numpy()
@@ -77,9 +86,17 @@ def test_greedy_takes_the_lowest_id_of_equals():
     assert got.sure.tolist() == [False, True, False]
 
 
-@pytest.mark.parametrize("how", [
-    Sampling(), Sampling(temperature=0.4), Sampling(temperature=0), Sampling(top_k=5), Sampling(top_p=0.7), Sampling(top_p=0.9, top_k=6),
-])
+@pytest.mark.parametrize(
+    "how",
+    [
+        Sampling(),
+        Sampling(temperature=0.4),
+        Sampling(temperature=0),
+        Sampling(top_k=5),
+        Sampling(top_p=0.7),
+        Sampling(top_p=0.9, top_k=6),
+    ],
+)
 def test_no_noise_changes_a_sure_draw(how):
     """Logits moved by as much as `noise` allows give other tokens only where the draw said that it is not sure."""
     noise, logits, u = 2e-3, _logits(), _uniforms()

@@ -29,8 +29,15 @@ def spec(folder, rows, fields=None, **more):
 
 def test_fields_become_columns(tmp_path):
     row = {"q": "1+1?", "sol": "x\n#### 2", "t": "sum", "level": "3", "id": 7, "kind": None}
-    fields = {"template": "Q: {q} {{now}}", "system": "Be brief.", "reference": "sol", "reference_pattern": r"####\s*(.+)",
-              "topic": "t", "task": "kind", "difficulty": "level"}
+    fields = {
+        "template": "Q: {q} {{now}}",
+        "system": "Be brief.",
+        "reference": "sol",
+        "reference_pattern": r"####\s*(.+)",
+        "topic": "t",
+        "task": "kind",
+        "difficulty": "level",
+    }
     found = load(spec(tmp_path, [row], fields).prompts, tmp_path).train[0]
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Q: 1+1? {now}"}]
     assert found["messages"] == messages

@@ -129,7 +129,10 @@ def test_worked_examples_train_on_the_answer_alone(tmp_path):
     tables.check_keys("selected", rows)
     first = rows.to_pylist()[0]
     assert [(m["role"], m["content"], m["origin"], m["weight"]) for m in first["messages"]] == [
-        ("system", "Be brief.", "gold", 0.0), ("user", "1+1?", "gold", 0.0), ("assistant", " 1+1=2.", "gold", 1.0)]
+        ("system", "Be brief.", "gold", 0.0),
+        ("user", "1+1?", "gold", 0.0),
+        ("assistant", " 1+1=2.", "gold", 1.0),
+    ]
     assert (first["origin"], first["source_round"], first["weight"], first["generation_id"]) == ("gold", -1, 1.0, None)
     assert len(set(rows["row_id"].to_pylist())) == 2 and len(set(rows["prompt_id"].to_pylist())) == 1
     assert [step.name for step in steps(ctx.spec)] == ["heldout", "prompts", "demonstrations"]

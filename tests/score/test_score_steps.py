@@ -52,8 +52,19 @@ def prompts_table(references):
 
 def generations(answers):
     rows = [
-        {"generation_id": f"g{i}", "content_id": content_id(text), "prompt_id": prompt, "sample": i, "turn": 0, "depth": 0,
-         "is_terminal": True, "actor": "policy", "model": "m", "response": text, "finish_reason": "stop"}
+        {
+            "generation_id": f"g{i}",
+            "content_id": content_id(text),
+            "prompt_id": prompt,
+            "sample": i,
+            "turn": 0,
+            "depth": 0,
+            "is_terminal": True,
+            "actor": "policy",
+            "model": "m",
+            "response": text,
+            "finish_reason": "stop",
+        }
         for i, (prompt, text) in enumerate(answers)
     ]
     return tables.check("generations", pa.Table.from_pylist(rows))
@@ -133,7 +144,8 @@ def test_held_out_answers_meet_both_held_out_parts(tmp_path):
     ctx = context(tmp_path, ["counting"])
     ctx.round = BASE
     ctx.tables = {
-        Ref("prompts", "gate", "base"): prompts_table({"p1": "2"}), Ref("prompts", "test", "base"): prompts_table({"p3": "3"}),
+        Ref("prompts", "gate", "base"): prompts_table({"p1": "2"}),
+        Ref("prompts", "test", "base"): prompts_table({"p3": "3"}),
         Ref("generations", "eval"): generations([("p1", "2"), ("p3", "2")]),
     }
     step = Score("eval", "counting")

@@ -10,19 +10,32 @@ from engine.ids import digest
 from engine.select.steps import SelectedStep
 from engine.tables import check, check_keys
 
-GOLD = [{"role": "user", "content": "ask g", "origin": "prompt", "weight": 0.0},
-        {"role": "assistant", "content": "gold", "origin": "gold", "weight": 1.0}]
+GOLD = [
+    {"role": "user", "content": "ask g", "origin": "prompt", "weight": 0.0},
+    {"role": "assistant", "content": "gold", "origin": "gold", "weight": 1.0},
+]
 
 
 @pytest.fixture
 def small(tmp_path):
     lake = SmallLake(tmp_path)
     lake.prompts(["p1", "p2", "p3"])
-    lake.answers([
-        ("p1", "no", 0.0), ("p1", "yes", 1.0), ("p1", "yes", 1.0), ("p1", "sure", 1.0),
-        ("p2", "a", 0.25), ("p2", "b", 0.5), ("p2", "c", 0.5), ("p2", "d", None),
-        ("p3", "x", 0.0), ("p3", "y", 0.0), ("p3", "z", 0.0), ("p3", "x", 0.0),
-    ])
+    lake.answers(
+        [
+            ("p1", "no", 0.0),
+            ("p1", "yes", 1.0),
+            ("p1", "yes", 1.0),
+            ("p1", "sure", 1.0),
+            ("p2", "a", 0.25),
+            ("p2", "b", 0.5),
+            ("p2", "c", 0.5),
+            ("p2", "d", None),
+            ("p3", "x", 0.0),
+            ("p3", "y", 0.0),
+            ("p3", "z", 0.0),
+            ("p3", "x", 0.0),
+        ]
+    )
     return lake
 
 
@@ -121,16 +134,21 @@ def test_gold_trains_the_base_rows_alone_and_reads_no_answers(small):
 def test_answers_of_evaluation_cannot_be_selected(small):
     small.prompts(["p1"], "test", -1)
     small.answers([("p1", "leaked", 9.0)], part="eval")
-    for sql in ("select prompt_id, generation_id from generations", "select prompt_id, generation_id from scored",
-                "select prompt_id, item_id as generation_id from scores where scorer = 'score'"):
+    for sql in (
+        "select prompt_id, generation_id from generations",
+        "select prompt_id, generation_id from scored",
+        "select prompt_id, item_id as generation_id from scores where scorer = 'score'",
+    ):
         assert "p1-eval-0" not in chosen(run(small, write(small, sql))[1])
     with pytest.raises(QueryError, match="'p1-eval-0' is no rollout of this round"):
         run(small, write(small, "select prompt_id, 'p1-eval-0' as generation_id from generations limit 1"))
 
 
 def test_sql_may_bring_its_own_messages(small):
-    sql = ("select prompt_id, list_append(messages, {'role': 'assistant', 'content': 'one'}) as messages, 'refined' as origin, "
-           "2 as weight from prompts where prompt_id = 'p1'")
+    sql = (
+        "select prompt_id, list_append(messages, {'role': 'assistant', 'content': 'one'}) as messages, 'refined' as origin, "
+        "2 as weight from prompts where prompt_id = 'p1'"
+    )
     row = run(small, write(small, sql))[1][0]
     assert row["messages"] == [
         {"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0},
@@ -146,35 +164,43 @@ def test_empty_selection_says_why(small):
         run(small, "select/gold.sql")
 
 
-@pytest.mark.parametrize(("sql", "message"), [
-    ("select prompt_id from scored", "expected prompt_id and generation_id or messages"),
-    ("select generation_id from scored", "expected prompt_id"),
-    ("select prompt_id, generation_id, score from scored", "column 'score' is not one of `selected`"),
-    ("select prompt_id, generation_id, 'heavy' as weight from scored", "column weight: expected numbers, found"),
-    ("select prompt_id, generation_id, 1.5 as rank from scored", "column rank: expected whole numbers"),
-    ("select prompt_id, generation_id, -1 as weight from scored", r"column weight, row \d+: -1 is no weight"),
-    ("select prompt_id, sample as generation_id from scored", "column generation_id: expected text"),
-    ("select prompt_id, response as messages from scored", "column messages: expected a list of"),
-    ("select prompt_id, generation_id, from scored union all select prompt_id, null from scored", "null where an answer's id is needed"),
-    ("select prompt_id, 'p9-9' as generation_id from prompts", "it reads no answers of this round"),
-    ("select 'p2' as prompt_id, generation_id from scored", r"column prompt_id, row \d+: 'p2', but the answer belongs to prompt 'p1'"),
-    ("select prompt_id, generation_id from scored union all select prompt_id, generation_id from scored where sample = 0",
-     r"column row_id, row \d+: the row of prompt 'p\d', answer 'p\d-0' stands 2 times \(3 such rows\)"),
-    ("select prompt_id, generation_id from scored where scoer > 1", "scoer"),
-    ("select prompt_id, generation_id from scord", "no table 'scord'"),
-    ("select prompt_id, generation_id from lake.generations", "a step never reads other experiments"),
-    ("select prompt_id, generation_id from selected", "does not exist yet"),
-    ("select prompt_id, generation_id from history.steps", "a selection cannot read steps"),
-    ("select prompt_id, generation_id from scored order by random()", r"random\(\) gives other rows"),
-    ("select prompt_id, generation_id, current_date::varchar as reason from scored", "current_date"),
-    ("select prompt_id, generation_id from scored using sample 3", "a sample draws other rows"),
-    ("select prompt_id, generation_id from scored, read_csv('x.csv')", "reads outside the lake"),
-    ("select prompt_id, generation_id from scored where score > $bar", r"names \$bar"),
-    ("selec prompt_id from scored", "syntax error"),
-    ("drop table scored", "SELECT"),
-    ("select prompt_id, generation_id from scored; select 1", "one statement, found 2"),
-    ("-- nothing", "empty"),
-])
+@pytest.mark.parametrize(
+    ("sql", "message"),
+    [
+        ("select prompt_id from scored", "expected prompt_id and generation_id or messages"),
+        ("select generation_id from scored", "expected prompt_id"),
+        ("select prompt_id, generation_id, score from scored", "column 'score' is not one of `selected`"),
+        ("select prompt_id, generation_id, 'heavy' as weight from scored", "column weight: expected numbers, found"),
+        ("select prompt_id, generation_id, 1.5 as rank from scored", "column rank: expected whole numbers"),
+        ("select prompt_id, generation_id, -1 as weight from scored", r"column weight, row \d+: -1 is no weight"),
+        ("select prompt_id, sample as generation_id from scored", "column generation_id: expected text"),
+        ("select prompt_id, response as messages from scored", "column messages: expected a list of"),
+        (
+            "select prompt_id, generation_id, from scored union all select prompt_id, null from scored",
+            "null where an answer's id is needed",
+        ),
+        ("select prompt_id, 'p9-9' as generation_id from prompts", "it reads no answers of this round"),
+        ("select 'p2' as prompt_id, generation_id from scored", r"column prompt_id, row \d+: 'p2', but the answer belongs to prompt 'p1'"),
+        (
+            "select prompt_id, generation_id from scored union all select prompt_id, generation_id from scored where sample = 0",
+            r"column row_id, row \d+: the row of prompt 'p\d', answer 'p\d-0' stands 2 times \(3 such rows\)",
+        ),
+        ("select prompt_id, generation_id from scored where scoer > 1", "scoer"),
+        ("select prompt_id, generation_id from scord", "no table 'scord'"),
+        ("select prompt_id, generation_id from lake.generations", "a step never reads other experiments"),
+        ("select prompt_id, generation_id from selected", "does not exist yet"),
+        ("select prompt_id, generation_id from history.steps", "a selection cannot read steps"),
+        ("select prompt_id, generation_id from scored order by random()", r"random\(\) gives other rows"),
+        ("select prompt_id, generation_id, current_date::varchar as reason from scored", "current_date"),
+        ("select prompt_id, generation_id from scored using sample 3", "a sample draws other rows"),
+        ("select prompt_id, generation_id from scored, read_csv('x.csv')", "reads outside the lake"),
+        ("select prompt_id, generation_id from scored where score > $bar", r"names \$bar"),
+        ("selec prompt_id from scored", "syntax error"),
+        ("drop table scored", "SELECT"),
+        ("select prompt_id, generation_id from scored; select 1", "one statement, found 2"),
+        ("-- nothing", "empty"),
+    ],
+)
 def test_wrong_sql_names_the_file_and_the_cause(small, sql, message):
     with pytest.raises(QueryError, match=message) as error:
         run(small, write(small, sql))
@@ -206,8 +232,11 @@ def test_file_beside_the_spec_goes_first_and_a_wrong_name_is_corrected(small):
 def test_settings_follow_the_code_and_not_the_comments(small):
     step, path = SelectedStep("policy"), small.folder / "spec.yaml"
     one = spec(select={"sql": "mine.sql"})
-    texts = ["-- about\nselect prompt_id, generation_id from scored -- all\n", "select  prompt_id, generation_id\nfrom scored;",
-             "select prompt_id, generation_id from scored limit 1"]
+    texts = [
+        "-- about\nselect prompt_id, generation_id from scored -- all\n",
+        "select  prompt_id, generation_id\nfrom scored;",
+        "select prompt_id, generation_id from scored limit 1",
+    ]
     found = []
     for text in texts:
         write(small, text)

@@ -10,7 +10,7 @@ import pytest
 from small_lake import SmallLake
 
 from engine import sqlfile
-from engine.query import SQL, export
+from engine.views import SQL, export
 
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 QUERIES = sorted(path.stem for path in (SQL / "queries").glob("*.sql"))

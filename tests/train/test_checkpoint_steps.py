@@ -151,7 +151,9 @@ def test_params_and_methods_that_do_not_exist(tmp_path):
 
 
 def test_planning_loads_no_trainer():
-    code = "import sys; from engine.train import objectives; import engine.train.steps; objectives.load('sft'); " \
-           "print([m for m in ('torch', 'transformers', 'trl', 'peft', 'datasets') if m in sys.modules])"
+    code = (
+        "import sys; from engine.train import objectives; import engine.train.steps; objectives.load('sft'); "
+        "print([m for m in ('torch', 'transformers', 'trl', 'peft', 'datasets') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -10,7 +10,11 @@ CHATML = (
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
 TURNS = [
-    ("system", "Be short."), ("user", "Add 1 and 2."), ("assistant", " 1+2=3", 0.25), ("user", "And 4?", 0.0), ("assistant", " 3+4=7", 1.0)
+    ("system", "Be short."),
+    ("user", "Add 1 and 2."),
+    ("assistant", " 1+2=3", 0.25),
+    ("user", "And 4?", 0.0),
+    ("assistant", " 3+4=7", 1.0),
 ]
 
 

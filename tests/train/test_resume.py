@@ -49,8 +49,12 @@ def undisturbed(tmp_path_factory, model):
 
 def test_a_killed_training_goes_on_and_gives_the_same_weights(tmp_path, model, undisturbed):
     process = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tmp_path), str(model)], cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}, capture_output=True, timeout=120, check=False,
+        [sys.executable, "-c", KILLED, str(tmp_path), str(model)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        capture_output=True,
+        timeout=120,
+        check=False,
     )
     assert process.returncode == -signal.SIGKILL, process.stderr.decode()[-2000:]
     assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,7 +18,7 @@ import duckdb
 
 from engine.errors import QueryError
 from engine.registry import nearest
-from engine.views import SQL, tables_of
+from engine.views import SQL, nodes_of, tables_of, tree_of
 
 DEFAULT = re.compile(r"^--\s+\$(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
 TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$)|--[^\n]*|/\*.*?\*/|\s+""", re.DOTALL)
@@ -93,7 +93,7 @@ class SqlFile:
 
     def require_stable(self) -> None:
         """QueryError where a function or a sample could give other rows on another run, or reads outside the lake."""
-        for node in _nodes(_tree(self.text)):
+        for node in nodes_of(tree_of(self.text)):
             name = str(node.get("function_name", "")).lower()
             if node.get("class") == "COLUMN_REF" and node["column_names"][0].lower().startswith("current_"):
                 name = node["column_names"][0].lower()  # current_date is parsed as a column
@@ -146,21 +146,3 @@ def _parameters(text: str, where: str) -> frozenset[str]:
     if len(statements) != 1:
         raise QueryError(f"expected one statement, found {len(statements)}", where=where)
     return frozenset(statements[0].named_parameters)
-
-
-@lru_cache(maxsize=256)
-def _tree(text: str) -> Any:
-    with duckdb.connect() as connection:
-        row = connection.execute("select json_serialize_sql(?)", [text]).fetchone()
-    assert row is not None
-    return json.loads(row[0])
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)

@@ -48,29 +48,33 @@ def _scratch() -> duckdb.DuckDBPyConnection:
 
 
 @lru_cache(maxsize=1024)
-def tables_of(text: str) -> frozenset[tuple[str, str]]:
-    """(schema, name) of every table that a SELECT reads; bare names have schema ''. QueryError for text that is not one."""
+def tree_of(text: str) -> Any:
+    """DuckDB's syntax tree of a SELECT. QueryError for text that is not one."""
     row = _scratch().execute("select json_serialize_sql(?)", [text]).fetchone()
     assert row is not None
     tree = json.loads(row[0])
     if tree["error"]:
         raise QueryError(f"not a SELECT that DuckDB can read: {tree['error_message']}")
-    nodes, known = list(_nodes(tree)), set()
+    return tree
+
+
+def nodes_of(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every node of a syntax tree."""
+    if isinstance(tree, dict):
+        yield tree
+    for value in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from nodes_of(value)
+
+
+@lru_cache(maxsize=1024)
+def tables_of(text: str) -> frozenset[tuple[str, str]]:
+    """(schema, name) of every table that a SELECT reads; bare names have schema ''. QueryError for text that is not one."""
+    nodes, known = list(nodes_of(tree_of(text))), set()
     for node in nodes:
         if isinstance(node.get("cte_map"), dict):
             known |= {entry["key"] for entry in node["cte_map"]["map"]}
     found = ((n.get("schema_name", ""), n["table_name"]) for n in nodes if n.get("type") == "BASE_TABLE")
     return frozenset((s, n) for s, n in found if s or n not in known)
-
-
-def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(tree, dict):
-        yield tree
-        for value in tree.values():
-            yield from _nodes(value)
-    elif isinstance(tree, list):
-        for value in tree:
-            yield from _nodes(value)
 
 
 def scored_sql(schema: str, scorers: Iterable[str], query: str = "*") -> str:

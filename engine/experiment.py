@@ -62,7 +62,7 @@ class Experiment:
 
     def driver(self, progress: Progress | None = None, wait: float = 0.0) -> Driver:
         """A driver of this experiment (a context manager that holds its lock)."""
-        return Driver(self.spec, self.path, self.home, progress, wait)
+        return Driver(self.spec, self.path, self.home, progress, wait, self.lake)
 
     def run(self, first: int | None = None, until: int | None = None, progress: Progress | None = None) -> list[Done]:
         """Runs to the last round; `first` reopens that round and later ones. Stopped when the gate asks for a person."""

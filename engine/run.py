@@ -48,10 +48,12 @@ class Done:
 class Driver:
     """Drives one experiment while it holds the experiment's lock. Use as a context manager."""
 
-    def __init__(self, spec: Spec, spec_path: Path, home: Home, progress: Progress | None = None, wait: float = 0.0) -> None:
+    def __init__(
+        self, spec: Spec, spec_path: Path, home: Home, progress: Progress | None = None, wait: float = 0.0, lake: Lake | None = None
+    ) -> None:
         self.spec, self.spec_path, self.home = spec, spec_path, home
         self.progress = progress or Silent()
-        self.lake = Lake(home.lake)
+        self.lake = lake or Lake(home.lake)
         self.attempt = uuid.uuid4().hex[:12]
         self.lock = Lock(home.locks, spec.experiment, self.attempt, wait)
         self._decisions: list[Decision] | None = None  # read once, again after each decision

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -87,10 +91,19 @@ def commands(console: Console, experiment: Experiment, report: Status) -> None:
     """Three commands to try after a run."""
     name = experiment.name
     last = report.rounds[-1]["round"] if report.rounds else "base"
+    rondo = program()
     _say(console, "try:")
-    _say(console, f"  rondo status {name}")
-    _say(console, f"  rondo sql @learning_curve -e {name}")
-    _say(console, f"  rondo lineage {name}@{last} --limit 5")
+    _say(console, f"  {rondo} status {name}")
+    _say(console, f"  {rondo} sql @learning_curve -e {name}")
+    _say(console, f"  {rondo} lineage {name}@{last} --limit 5")
+
+
+def program() -> str:
+    """How this program can be called again: `rondo`, or its path where the shell would not find that one."""
+    own = Path(sys.argv[0])
+    if own.name != "rondo" or shutil.which("rondo") == str(own.absolute()):
+        return "rondo"
+    return os.path.relpath(own) if own.absolute().is_relative_to(Path.cwd()) else str(own)
 
 
 def experiments(console: Console, home: Home, rows: list[dict[str, Any]]) -> None:

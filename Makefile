@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: quickstart test test-slow test-recipes test-vllm check bench clean
+.PHONY: quickstart test test-slow test-recipes check bench clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,9 +22,6 @@ test-slow: $(VENV)/.installed  ## SIGKILL at random moments, the Dagster UI in a
 
 test-recipes: $(VENV)/.installed  ## every shipped recipe, two rounds
 	$(BIN)/python -m pytest -m recipes
-
-test-vllm: $(VENV)/.installed  ## needs `pip install '.[vllm]'` and a GPU
-	$(BIN)/python -m pytest -m vllm
 
 check: $(VENV)/.installed  ## lint, format, types
 	$(BIN)/ruff check .

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-import loop_home
 from typer.testing import Result
 
+import loop_home
 from engine.lake import Lake
 
 SPEC = loop_home.YAML.replace("experiment: loop", "experiment: bad").replace("rounds: 3", "rounds: 2")

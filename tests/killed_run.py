@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import loop_home
 import pyarrow as pa
 
+import loop_home
 from engine import operators
 
 

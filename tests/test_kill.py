@@ -10,9 +10,9 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import loop_home
 import pytest
 
+import loop_home
 from engine.lake import Lake
 
 BATCH = 4  # prompts a batch of the tiny experiment: generate.batch 16 / 4 samples; held-out batches hold more

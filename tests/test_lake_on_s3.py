@@ -7,8 +7,9 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import loop_home
 import pytest
+
+import loop_home
 
 boto3 = pytest.importorskip("boto3", reason="the extra `dev` has boto3")
 pytest.importorskip("moto.server", reason="the extra `dev` has moto[server]")

@@ -4,9 +4,9 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import loop_home
 import pytest
 
+import loop_home
 from engine.errors import ModelError, RondoError, Stopped
 from engine.ledger import OPENING, Ledger
 from engine.step import BASE

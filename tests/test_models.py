@@ -3,10 +3,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from generate_tiny import CPU, save, tokenizer
 
 from engine import models
 from engine.errors import ModelError
+from generate_tiny import CPU, save, tokenizer
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
 STRICT = "{% if messages[0].role == 'system' %}{{ raise_exception('no system role') }}{% endif %}x"

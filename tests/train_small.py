@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from fakes import FakeContext
 
 from engine.home import Home
 from engine.ids import digest
@@ -17,6 +16,7 @@ from engine.spec import TinyModel, Train
 from engine.step import Device, Model, Silent
 from engine.tables import TABLES
 from engine.train import Job, Trained, objectives
+from fakes import FakeContext
 
 CPU = Device("cpu", 1, "float32")
 TINY = TinyModel(hidden_size=16, layers=1, heads=2, ffn=32, positions=64, vocabulary=200)

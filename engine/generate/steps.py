@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -29,16 +30,16 @@ class _Answers(Step):
     def __init__(self, spec: Spec) -> None:
         self.on_device = self._backend(spec).needs_model
 
+    @abstractmethod
     def _setup(self, spec: Spec) -> tuple[str, Generate | Evaluate, Mapping[str, Any], str]:
         """The backend's name, the settings, the backend's own settings, and the field where those stand."""
-        raise NotImplementedError
 
     def _backend(self, spec: Spec) -> type[Backend]:
         return backends.load(self._setup(spec)[0])
 
+    @abstractmethod
     def prompts(self, spec: Spec) -> list[Ref]:
         """The parts with the prompts that are answered, in order."""
-        raise NotImplementedError
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The model, where the backend needs one, and the prompts."""

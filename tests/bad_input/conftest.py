@@ -6,11 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import loop_home
 import pytest
-from bad_home import Bench
 from typer.testing import CliRunner, Result
 
+import loop_home
+from bad_home import Bench
 from engine.cli import app
 
 

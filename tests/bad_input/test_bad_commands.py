@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from bad_home import Bench, message
 from typer.testing import Result
+
+from bad_home import Bench, message
 
 Rondo = Callable[..., Result]
 case = pytest.param

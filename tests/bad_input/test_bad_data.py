@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from bad_home import Bench, message
 from typer.testing import Result
+
+from bad_home import Bench, message
 
 Rondo = Callable[..., Result]
 Break = Callable[[Bench], object]

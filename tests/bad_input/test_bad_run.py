@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import loop_home
 import pytest
-from bad_home import Bench, message
 from typer.testing import Result
 
+import loop_home
+from bad_home import Bench, message
 from engine.lake import Lake
 from engine.ledger import Ledger
 

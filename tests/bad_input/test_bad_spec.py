@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
-from bad_home import SPEC, Bench, message
 from typer.testing import Result
+
+from bad_home import SPEC, Bench, message
 
 Rondo = Callable[..., Result]
 case = pytest.param

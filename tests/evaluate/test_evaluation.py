@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from small_lake import SmallLake, spec
 
 from engine.errors import StepError
 from engine.evaluate.steps import EvaluationStep
 from engine.tables import check, check_keys
+from small_lake import SmallLake, spec
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from itertools import combinations
 
 import pyarrow as pa
 import pytest
-from small_lake import spec
 
 from engine.errors import QueryError, SpecError
 from engine.evaluate import answers_schema, check, parse
 from engine.evaluate.metrics import Metrics, summary
 from engine.ids import content_id
+from small_lake import spec
 
 
 def table(*prompts):

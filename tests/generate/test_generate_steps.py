@@ -1,12 +1,12 @@
 import json
 
 import pytest
-from generate_tiny import Fake, prompts, save, spec
 
 from engine import tables
 from engine.errors import SpecError
 from engine.generate.steps import check, steps
 from engine.step import BASE, Ref
+from generate_tiny import Fake, prompts, save, spec
 
 TRAIN, GATE, TEST = Ref("prompts", "train"), Ref("prompts", "gate", "base"), Ref("prompts", "test", "base")
 

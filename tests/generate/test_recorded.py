@@ -2,11 +2,11 @@ import json
 
 import pyarrow as pa
 import pytest
-from generate_tiny import CPU, prompts, spec
 
 from engine.errors import DataError, SpecError
 from engine.generate import Job, backends, params
 from engine.ids import prompt_id
+from generate_tiny import CPU, prompts, spec
 
 ASKED = ["one?", "two?", "three?"]
 

@@ -2,13 +2,13 @@ import random
 
 import pyarrow as pa
 import pytest
-from generate_tiny import CPU, LETTERS, prompts, save, spec
 
 from engine import models, tables
 from engine.errors import DataError, ModelError
 from engine.generate import Job, backends
 from engine.ids import digest
 from engine.step import Model
+from generate_tiny import CPU, LETTERS, prompts, save, spec
 
 KINDS = ("llama", "gpt2", "mistral")
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
-from fakes import spec_of
 
 from engine import ids, prompts
 from engine.errors import DataError, SpecError
 from engine.prompts.splits import load
+from fakes import spec_of
 
 DATA = Path(__file__).parents[2] / ".." / "shared" / "data"
 

@@ -4,12 +4,12 @@ import json
 
 import pyarrow as pa
 import pytest
-from fakes import FakeContext, spec_of
 
 from engine import tables
 from engine.errors import DataError
 from engine.prompts.steps import HISTORY, Demonstrations, Heldout, Train, steps
 from engine.step import BASE, Ref
+from fakes import FakeContext, spec_of
 
 GATE, TEST = Ref("prompts", "gate", "base"), Ref("prompts", "test", "base")
 FIELDS = {"template": "{question}", "reference": "answer"}

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from fakes import FakeContext, spec_of
 
 from engine import operators, tables
 from engine.errors import SpecError, StepError
@@ -14,6 +13,7 @@ from engine.score import Verdict, Verifier, verifiers
 from engine.score.combine import check_combine
 from engine.score.steps import Combine, Score, steps
 from engine.step import BASE, Ref
+from fakes import FakeContext, spec_of
 
 ROLLOUT, TRAIN = Ref("generations", "rollout"), Ref("prompts", "train")
 calls: Counter[tuple] = Counter()

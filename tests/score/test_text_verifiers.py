@@ -1,12 +1,12 @@
 """exact and regex, and what a wrong scorer entry says."""
 
 import pytest
-from fakes import spec_of
 
 from engine import score
 from engine.errors import SpecError
 from engine.score import make, verifiers
 from engine.spec import Scorer
+from fakes import spec_of
 
 
 def verify(name, response, reference=None, **params):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from small_lake import SmallLake, spec
 
 from engine.errors import QueryError, StepError
 from engine.ids import digest
 from engine.select.steps import SelectedStep
 from engine.tables import check, check_keys
+from small_lake import SmallLake, spec
 
 GOLD = [
     {"role": "user", "content": "ask g", "origin": "prompt", "weight": 0.0},

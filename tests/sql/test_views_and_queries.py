@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import duckdb
 import pytest
-from small_lake import SmallLake
 
 from engine import sqlfile
 from engine.views import SQL, export
+from small_lake import SmallLake
 
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 QUERIES = sorted(path.stem for path in (SQL / "queries").glob("*.sql"))

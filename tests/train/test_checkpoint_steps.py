@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from fakes import spec_of
-from train_small import TINY, TrainContext, files, row, selected, settings, sums, untrained
 
 from engine import models, tables
 from engine.errors import SpecError, StepError
 from engine.step import Model, Ref
 from engine.train import checkpoint
 from engine.train.steps import CheckpointStep, steps
+from fakes import spec_of
+from train_small import TINY, TrainContext, files, row, selected, settings, sums, untrained
 
 TRAIN = settings(epochs=1).model_dump()
 

@@ -1,9 +1,9 @@
 import pytest
-from train_small import row, selected, untrained
 
 from engine import models
 from engine.errors import StepError
 from engine.train.encode import Encoder, Example
+from train_small import row, selected, untrained
 
 CHATML = (
     "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}"

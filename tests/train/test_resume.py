@@ -6,11 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from train_small import Events, job, sft, untrained
 
 from engine import models
 from engine.errors import StepError
 from engine.spec import Lora
+from train_small import Events, job, sft, untrained
 
 ROOT = Path(__file__).parents[2]
 # Killed while the state of step 8 is being written, at the latest when step 10 ends.

@@ -4,7 +4,6 @@ from itertools import pairwise
 
 import pytest
 import torch
-from train_small import CPU, Events, job, row, selected, sft, sums, untrained
 
 from engine import models
 from engine.errors import StepError
@@ -12,6 +11,7 @@ from engine.spec import Lora
 from engine.step import Device
 from engine.train.encode import Encoder
 from engine.train.settings import learning_rate_ratio
+from train_small import CPU, Events, job, row, selected, sft, sums, untrained
 
 
 @pytest.fixture(scope="module")

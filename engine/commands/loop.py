@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import getpass
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,10 +69,12 @@ def run(
     for option, round_ in (("--from", start), ("--until", last)):
         if round_ is not None and round_ >= found.spec.rounds:
             raise SpecError(f"{option} {round_}: {found.name} has the rounds base and 0 to {found.spec.rounds - 1}", hint="raise `rounds`")
+    struck = Event()
     try:
-        entries, state, stopped = _drive(found, start, last)
-    except (KeyboardInterrupt, ImportError, SystemError, RuntimeError, RondoError) as error:
-        if not _interrupted(error):
+        with _interrupts(struck):
+            entries, state, stopped = _drive(found, start, last)
+    except (KeyboardInterrupt, ImportError, SystemError, RuntimeError, RondoError):
+        if not struck.is_set():
             raise
         say(f"\ninterrupted; `rondo run {experiment}` goes on where it was")
         raise typer.Exit(130) from None
@@ -78,11 +85,19 @@ def run(
         raise stopped
 
 
-def _interrupted(error: BaseException | None) -> bool:
-    """Whether Ctrl-C is behind an error: an extension module that is being loaded then makes an ImportError of it."""
-    while error is not None and not isinstance(error, KeyboardInterrupt):
-        error = error.__cause__ or error.__context__
-    return error is not None
+@contextmanager
+def _interrupts(struck: Event) -> Iterator[None]:
+    """Sets `struck` when Ctrl-C comes: DuckDB makes a RuntimeError of it, a module that is being loaded an ImportError."""
+
+    def strike(number: int, frame: FrameType | None) -> None:
+        struck.set()
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, strike)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _drive(found: Experiment, start: int | None, last: int | None) -> tuple[list[Entry], State, Stopped | None]:

@@ -26,10 +26,10 @@ from dagster import sensor as dagster_sensor
 
 from assets.reconcile import reconcile
 from assets.resources import Rondo
-from engine.errors import LockError, RondoError
+from engine.errors import RondoError
 from engine.experiment import Experiment, key
 from engine.graph import union
-from engine.locks import Lock
+from engine.report.status import driven
 
 if TYPE_CHECKING:
     from assets.experiment import Names
@@ -116,9 +116,8 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
         )
     if round_ is None:
         return SkipReason(f"all {state.spec.rounds} rounds are done")
-    driven = _driven(experiment)
-    if driven:
-        return SkipReason(driven)
+    if driven(experiment.home, experiment.name):  # asks the kernel: taking the lock, however briefly, could turn a driver away
+        return SkipReason(f"{experiment.name} is being driven by another process")
     # A reopened round has a new opening and so a new key; a key that was used never launches again.
     run_key = f"{called.experiment}/{key(round_)}/{max(state.opening(round_), 0)}"
     before = next(iter(instance.get_runs(RunsFilter(tags={RUN_KEY: run_key}), limit=1)), None)
@@ -128,15 +127,6 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
             f"look at it, then re-execute it here or `rondo run {called.experiment}`; either goes on where it stopped"
         )
     return RunRequest(run_key=run_key, partition_key=key(round_), tags={TAG: called.experiment, "rondo/round": key(round_)})
-
-
-def _driven(experiment: Experiment) -> str:
-    """Says who drives the experiment outside of Dagster; empty where nobody does."""
-    try:
-        with Lock(experiment.home.locks, experiment.name, "sensor"):
-            return ""
-    except LockError as error:
-        return error.message
 
 
 def in_flight(instance: DagsterInstance, called: "Names") -> DagsterRun | None:

@@ -198,6 +198,8 @@ class Driver:
             if round_ is None or (until is not None and round_ > until):
                 return done
             done += self.round(round_)
+            if not self.state().closed(round_):
+                raise StepError(f"round {round_} ran all its steps and has no decision", hint="please report this with `rondo env`")
 
     def _halt(self, state: State) -> None:
         held = state.stopped()

@@ -17,7 +17,7 @@ quickstart: $(VENV)/.installed  ## three rounds that improve a small model, offl
 test: $(VENV)/.installed  ## the tests that every change must pass
 	$(BIN)/python -m pytest
 
-test-slow: $(VENV)/.installed  ## SIGKILL at random moments, the Dagster UI in a server, three seeds of the quickstart
+test-slow: $(VENV)/.installed  ## SIGKILL at random moments, four experiments at once, a real Dagster server
 	$(BIN)/python -m pytest -m slow
 
 test-recipes: $(VENV)/.installed  ## every shipped recipe, two rounds

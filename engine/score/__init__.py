@@ -11,6 +11,7 @@ from engine.errors import SpecError
 from engine.ids import digest
 from engine.registry import Registry, nearest
 from engine.spec import Scorer, Spec
+from engine.tables import TABLES
 
 RIGHT, WRONG, UNPARSEABLE, TIMEOUT, ERROR = "right", "wrong", "unparseable", "timeout", "error"
 
@@ -87,7 +88,10 @@ def check(spec: Spec) -> None:
     """SpecError when a scorer is unknown, its parameters are wrong, it lacks a reference, or `combine` cannot work."""
     from engine.score.combine import check_combine
 
+    taken = {*TABLES["generations"].schema.names, "verdict"}
     for scorer in spec.score:
+        if scorer.column in taken:
+            raise SpecError(f"score ({scorer.column}): `scored` already has a column of this name", hint="give the scorer another `name`")
         if make(scorer).references and spec.prompts.fields.reference is None:
             raise SpecError(
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",

@@ -9,7 +9,7 @@ import pytest
 from engine import operators, tables
 from engine.errors import SpecError, StepError
 from engine.ids import content_id
-from engine.score import Verdict, Verifier, verifiers
+from engine.score import Verdict, Verifier, check, verifiers
 from engine.score.combine import check_combine
 from engine.score.steps import Combine, Score, steps
 from engine.step import BASE, Ref
@@ -206,3 +206,10 @@ def test_settings_follow_method_and_parameters(tmp_path):
     assert settings() != settings(params={"timeout": 6})
     assert settings() != settings(name="other")
     assert steps(spec_of()) == []
+
+
+@pytest.mark.parametrize("name", ["actor", "logprob", "verdict", "round"])
+def test_a_scorer_may_not_hide_a_column_of_scored(name: str) -> None:
+    spec = spec_of(score=[{"verifier": "regex", "name": name, "params": {"pattern": "x"}}])
+    with pytest.raises(SpecError, match="already has a column of this name"):
+        check(spec)

@@ -47,8 +47,3 @@ class Home:
     def dagster(self) -> Path:
         """The Dagster instance."""
         return self.root / "dagster"
-
-    @property
-    def reports(self) -> Path:
-        """Plots and exported files."""
-        return self.root / "reports"

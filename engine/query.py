@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,6 @@ class Window:
     versions: dict[str, int] | None = None
     lake: bool = True
     scorers: tuple[str, ...] = ()  # columns of `scored` also where nothing is scored yet
-    overlay: dict[str, pa.Table] = field(default_factory=dict)
 
 
 class Session:
@@ -121,10 +120,7 @@ class Session:
         if schema != "lake" and (self.window.experiment is None or (schema == "history" and self.window.round is None)):
             return
         self._made.add((schema, name))
-        if name in self.window.overlay and schema == "bare":
-            self.connection.register(f"overlay_{name}", self.window.overlay[name])
-            self.connection.execute(f"create view bare.{name} as select * from overlay_{name}")
-        elif name in TABLES:
+        if name in TABLES:
             self._table_view(schema, name)
         elif name == "scored":
             self._scored_view(schema, asked)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
 from engine.errors import DataError, SpecError
+from engine.plan import steps as plans
+from engine.score import measures
 from engine.spec import Spec
 from engine.step import BASE
 from engine.train import tiny
@@ -22,10 +24,12 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
 
     for round_, one in _distinct(spec):
         for index, scorer in enumerate(one.score):
-            with about(f"score.{index}.verifier", round_):
-                score.make(scorer)
+            with about(f"score.{index}.{'verifier' if scorer.verifier else 'measure'}", round_):
+                score.make(scorer) if scorer.verifier else measures.make(scorer)
         with about("score", round_):
             score.check(one)
+        with about("plan", round_):
+            plans.check(one, spec_path)
         with about("select.sql", round_):
             select.check(one, spec_path)
         with about("evaluate.metrics", round_):

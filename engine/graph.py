@@ -13,7 +13,7 @@ from engine.errors import SpecError
 from engine.spec import Spec
 from engine.step import BASE, Ref, Step
 
-ROOMS = ("promotion", "prompts", "generate", "score", "select", "train", "evaluate")  # the policy comes first
+ROOMS = ("promotion", "plan", "prompts", "cluster", "generate", "score", "select", "train", "evaluate")  # the policy comes first
 
 
 class Graph:
@@ -48,7 +48,9 @@ class Graph:
 
     def _needed(self, active: dict[str, Step]) -> set[str]:
         """Steps that a checkpoint, an evaluation or the decision reads, directly or not; rollout scores for the record."""
-        todo = [n for n in active if n.startswith("checkpoint") or n in ("evaluation", "promotion", "heldout")]
+        todo = [
+            n for n in active if n.startswith(("checkpoint", "embeddings_", "clusters_")) or n in ("evaluation", "promotion", "heldout")
+        ]
         needed: set[str] = set()
         while todo:
             name = todo.pop()

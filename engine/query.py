@@ -1,7 +1,8 @@
-"""SQL over the lake: DuckDB over the files of a snapshot, in three schemas.
+"""SQL over the lake: DuckDB over the files of a snapshot, in schemas.
 
 - bare names: one round of one experiment, with `scored` = generations joined with one column per scorer;
 - `history.<table>`: all earlier rounds of the experiment (the base included);
+- `calibrate.generations`, `.scores`, `.scored`: the round's calibration; `followup....`: its second generations;
 - `lake.<table>`: everything.
 The views of sql/views stand in each schema. A view is made only when the query names it, so opening costs no file.
 """
@@ -24,7 +25,8 @@ from engine.tables import TABLES
 from engine.views import DRAW, scored_sql, source_sql, sql_types, tables_of, view_texts
 
 READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-SCHEMAS = ("bare", "history", "lake")
+ASIDE = {"calibrate": ("calibrate", "calibrate/*"), "followup": ("followup/*", "followup/*")}  # parts of generations and scores
+SCHEMAS = ("bare", "history", "lake", *ASIDE)
 
 
 @dataclass
@@ -117,6 +119,8 @@ class Session:
     def _make(self, schema: str, name: str, asked: str) -> None:
         if ((schema, name) in self._made and name != "scored") or (schema == "lake" and not self.window.lake):
             return
+        if schema in ASIDE and name not in ("generations", "scores", "scored"):
+            return
         if schema != "lake" and (self.window.experiment is None or (schema == "history" and self.window.round is None)):
             return
         self._made.add((schema, name))
@@ -144,7 +148,9 @@ class Session:
             experiment, rounds = None, None
         elif schema == "history":
             rounds = range(-1, w.round or 0)
-        part = "rollout" if name == "generations" and schema != "lake" else "rollout/*" if name == "scores" and schema != "lake" else None
+        part = None
+        if schema != "lake" and name in ("generations", "scores"):
+            part = ASIDE.get(schema, ("rollout", "rollout/*"))[name == "scores"]
         return self.lake.files(name, experiment=experiment, rounds=rounds, part=part, version=version)
 
     def _table_view(self, schema: str, name: str) -> None:
@@ -169,6 +175,7 @@ class Session:
     def _scored_view(self, schema: str, asked: str) -> None:
         self._make(schema, "generations", asked)
         self._make(schema, "scores", asked)
-        found = {f.part.removeprefix("rollout/") for f in self.files(schema, "scores") if f.part.startswith("rollout/")}
+        above = ("rollout/", *(f"{name}/" for name in ASIDE))
+        found = {f.part.rpartition("/")[2] for f in self.files(schema, "scores") if f.part.startswith(above)}
         scorers = sorted(found | set(self.window.scorers))
         self.connection.execute(f"create or replace view {schema}.scored as {scored_sql(schema, scorers, asked)}")

@@ -101,12 +101,27 @@ _ALL = [
         },
         "prompt_id left_id right_id judge order",
     ),
+    _table(
+        "prompts_dropped",
+        "a prompt of the train files that no round may draw",
+        {
+            "prompt_id": S, "rule": (S, "near, semantic, decontaminate, length, language or cap"),
+            "twin_id?": (S, "the prompt that stays in its place, or the evaluation item"), "suite?": (S, "evaluation set"),
+            "value?": (F, "similarity, overlap share, words, or prompts of its source"), "reason": S, "source?": (S, "file and line"),
+        },
+        "prompt_id",
+        measured="source",
+    ),
     _table("embeddings", "a vector of an item", {"item_id": S, "model": S, "vector": pa.list_(pa.float32())}, "item_id model"),
     _table("clusters", "an item's cluster", {"item_id": S, "cluster_id": N, "distance": F}, "item_id"),
     _table(
         "cluster_stats",
         "a cluster",
-        {"cluster_id": N, "size": N, "weight": F, "mean_score?": F, "label?": S},
+        {
+            "cluster_id": N, "size": N, "weight": (F, "share of the items"), "mean_score?": F, "label?": (S, "its most telling words"),
+            "silhouette?": (F, "mean over a sample of its items"), "distance?": (F, "mean distance of its items to the centroid"),
+            "shift?": (F, "distance of the centroid from its place in the previous round"), "centroid?": pa.list_(pa.float32()),
+        },
         "cluster_id",
     ),
     _table(

@@ -83,8 +83,9 @@ def scored_sql(schema: str, scorers: Iterable[str], query: str = "*") -> str:
     A scorer that the query does not name costs no join.
     """
     words = set(re.findall(r"\w+", query.lower())) | ({"*"} if "*" in query else set())
+    of = {"calibrate": "part = 'calibrate{0}'", "followup": "part like 'followup/%{0}'"}.get(schema, "part = 'rollout{0}'")
     # an id is unique in a round; joining on constants too costs two CPU seconds in 10 million rows
-    keys: list[str] = {"bare": [], "history": ["round"], "lake": ["experiment", "round"]}[schema]
+    keys: list[str] = {"history": ["round"], "lake": ["experiment", "round"]}.get(schema, [])
     also = "".join(f" and s_{{0}}.{key} = g.{key}" for key in keys)
     columns, joins = [], []
     for scorer in dict.fromkeys(["score", *scorers]):
@@ -93,10 +94,10 @@ def scored_sql(schema: str, scorers: Iterable[str], query: str = "*") -> str:
         verdict = ", verdict" if scorer == "score" else ""
         columns.append(f's_{scorer}."value" as "{scorer}"' + (", s_score.verdict" if verdict else ""))
         joins.append(
-            f"left join (select experiment, round, item_id, value{verdict} from {schema}.scores where part = 'rollout/{scorer}') "
+            f"left join (select experiment, round, item_id, value{verdict} from {schema}.scores where {of.format('/' + scorer)}) "
             f"s_{scorer} on s_{scorer}.item_id = g.generation_id{also.format(scorer)}"
         )
-    return f"select g.*, {', '.join(columns)} from (select * from {schema}.generations where part = 'rollout') g {' '.join(joins)}"
+    return f"select g.*, {', '.join(columns)} from (select * from {schema}.generations where {of.format('')}) g {' '.join(joins)}"
 
 
 def source_sql(uris: Iterable[str]) -> str:

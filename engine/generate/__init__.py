@@ -11,18 +11,12 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pyarrow as pa
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel
 
-from engine.errors import SpecError
-from engine.registry import Registry, nearest
+from engine.params import Params, validated
+from engine.registry import Registry
 from engine.spec import Sampler
 from engine.step import Device, Model
-
-
-class Params(BaseModel):
-    """Base of a backend's own settings; unknown keys are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True)
@@ -76,19 +70,7 @@ backends: Registry[type[Backend]] = Registry("generate", not_methods=("cache", "
 
 def params(name: str, values: dict[str, Any], field: str) -> Any:
     """The validated settings of backend `name`, which stand in the spec at `field`; SpecError with every problem."""
-    model = backends.load(name).Params
-    try:
-        return model.model_validate(values)
-    except ValidationError as error:
-        lines = []
-        for problem in error.errors(include_url=False):
-            key = ".".join([field, *(str(part) for part in problem["loc"])])
-            if problem["type"] == "extra_forbidden":
-                close = nearest(str(problem["loc"][-1]), list(model.model_fields)) if model.model_fields else "it has none"
-                lines.append(f"{key}: the backend {name!r} has no such setting; {close}")
-            else:
-                lines.append(f"{key}: {problem['msg'].removeprefix('Value error, ')}, found {problem['input']!r}")
-        raise SpecError("\n".join(lines), hint=f"settings of {name!r}: {', '.join(model.model_fields) or 'none'}") from error
+    return validated(backends.load(name).Params, values, field, f"the backend {name!r}")
 
 
 def check(name: str, values: dict[str, Any], field: str, spec_path: Path) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
 from engine.errors import SpecError
 from engine.ids import digest
-from engine.registry import Registry, nearest
+from engine.params import Params, validated
+from engine.registry import Registry
 from engine.spec import Scorer, Spec
 from engine.tables import TABLES
 
@@ -22,12 +21,6 @@ class Verdict(NamedTuple):
     value: float | None
     verdict: str
     detail: str | None = None
-
-
-class Params(BaseModel):
-    """Settings of a verifier; a subclass declares them. Unknown ones are errors."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Verifier(ABC):
@@ -54,34 +47,19 @@ class Verifier(ABC):
         """Frees what it holds (a child process, a model); it may be used again."""
 
 
-_HELPERS = ("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic")
+_HELPERS = ("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic", "measured")
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
 
 def make(scorer: Scorer) -> Verifier:
     """The verifier of a spec entry. SpecError for an unknown one, or for a parameter that it does not have or cannot use."""
-    method = verifiers.load(scorer.verifier)
-    try:
-        params = method.Params.model_validate(scorer.params)
-    except ValidationError as error:
-        known = list(method.Params.model_fields)
-        lines = [_problem(scorer, dict(problem), known) for problem in error.errors(include_url=False)]
-        raise SpecError("\n".join(lines), hint=f"parameters of {scorer.verifier}: {', '.join(known) or 'none'}") from error
-    return method(params)
-
-
-def _problem(scorer: Scorer, problem: dict[str, Any], known: list[str]) -> str:
-    name = ".".join(str(part) for part in problem["loc"])
-    field = f"score ({scorer.column}): params" + (f".{name}" if name else "")
-    if problem["type"] == "extra_forbidden":
-        return f"{field}: unknown key" + (f"; {nearest(name, known)}" if known else "")
-    found = "" if problem["type"] in ("missing", "value_error") else f", found {problem['input']!r}"
-    return f"{field}: {problem['msg'].removeprefix('Value error, ')}{found}"
+    method = verifiers.load(scorer.method)
+    return method(validated(method.Params, scorer.params, f"score ({scorer.column}): params", f"the verifier {scorer.method!r}"))
 
 
 def version(scorer: Scorer, verifier: Verifier) -> str:
     """16 hex digits over the method, its revision and its parameters: what `scorer_version` holds."""
-    return digest(scorer.verifier, verifier.revision, verifier.params.model_dump(mode="json"))
+    return digest(scorer.method, verifier.revision, verifier.params.model_dump(mode="json"))
 
 
 def check(spec: Spec) -> None:
@@ -92,10 +70,10 @@ def check(spec: Spec) -> None:
     for scorer in spec.score:
         if scorer.column in taken:
             raise SpecError(f"score ({scorer.column}): `scored` already has a column of this name", hint="give the scorer another `name`")
-        if make(scorer).references and spec.prompts.fields.reference is None:
+        if scorer.verifier and make(scorer).references and spec.prompts.fields.reference is None:
             raise SpecError(
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",
             )
     if spec.combine:
-        check_combine(spec.combine, [scorer.column for scorer in spec.score])
+        check_combine(spec.combine, [scorer.column for scorer in spec.verifiers])

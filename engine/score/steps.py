@@ -24,14 +24,19 @@ HELD_OUT = (Ref("prompts", "gate", "base"), Ref("prompts", "test", "base"))
 
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
-    """Two steps a scorer and two for the combined score; none without scorers."""
-    if not spec.score:
-        return []
+    """A step for each verifier and one for the combined score, of every part of generations; one for each measure."""
+    from engine.score.measured import Measured
+
     found: list[Step] = []
-    for part in ("rollout", "eval"):
-        found += [Score(part, scorer.column) for scorer in spec.score]
-        found.append(Combine(part))
-    return found
+    for part in ("rollout", "eval", *(["calibrate"] if spec.calibrate else []), *(f"followup/{one.name}" for one in spec.followup)):
+        found += [Score(part, scorer.column) for scorer in spec.verifiers]
+        found += [Combine(part)] if spec.verifiers else []
+    return found + [Measured(scorer) for scorer in spec.measures]
+
+
+def step_name(part: str, name: str) -> str:
+    """`name` for rollouts; for other parts of generations with the part in front."""
+    return name if part == "rollout" else f"{part.removeprefix('followup/')}_{name}"
 
 
 class _Part(Step):
@@ -44,7 +49,7 @@ class _Part(Step):
         self.part = f"{part}/{column}"
 
     def active(self, spec: Spec, round_: int) -> bool:
-        return bool(spec.score) and (self.of == "eval" or round_ != BASE)
+        return bool(spec.verifiers) and (self.of == "eval" or round_ != BASE)
 
 
 class Score(_Part):
@@ -52,13 +57,13 @@ class Score(_Part):
 
     def __init__(self, part: str, column: str) -> None:
         super().__init__(part, column)
-        self.name = f"scores_{column}" if part == "rollout" else f"eval_scores_{column}"
+        self.name = step_name(part, f"scores_{column}")
 
     def _scorer(self, spec: Spec) -> Scorer:
-        return next(scorer for scorer in spec.score if scorer.column == self.column)
+        return next(scorer for scorer in spec.verifiers if scorer.column == self.column)
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [Ref("generations", self.of), *(TRAIN if self.of == "rollout" else HELD_OUT)]
+        return [Ref("generations", self.of), *(HELD_OUT if self.of == "eval" else TRAIN)]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         scorer = self._scorer(spec)
@@ -124,18 +129,18 @@ class Combine(_Part):
 
     def __init__(self, part: str) -> None:
         super().__init__(part, "score")
-        self.name = "score" if part == "rollout" else "eval_score"
+        self.name = step_name(part, "score")
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [Ref("scores", f"{self.of}/{scorer.column}") for scorer in spec.score]
+        return [Ref("scores", f"{self.of}/{scorer.column}") for scorer in spec.verifiers]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return {"combine": _expression(spec), "scorers": [scorer.column for scorer in spec.score]}
+        return {"combine": _expression(spec), "scorers": [scorer.column for scorer in spec.verifiers]}
 
     def run(self, ctx: Context) -> Output:
         import polars as pl
 
-        names, expression = [scorer.column for scorer in ctx.spec.score], _expression(ctx.spec)
+        names, expression = [scorer.column for scorer in ctx.spec.verifiers], _expression(ctx.spec)
         columns = ["item_id", "prompt_id", "value", "verdict", "detail"]
         scores = {name: ctx.read(ref, columns) for name, ref in zip(names, self.reads(ctx.spec, ctx.round), strict=True)}
         table = wide(scores, self.name)
@@ -158,4 +163,4 @@ class Combine(_Part):
 
 
 def _expression(spec: Spec) -> str:
-    return spec.combine or f'"{spec.score[0].column}"'
+    return spec.combine or f'"{spec.verifiers[0].column}"'

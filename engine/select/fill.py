@@ -5,9 +5,6 @@ One query does both: the ranking sees only what the SQL names, and texts are fet
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
@@ -15,8 +12,10 @@ import pyarrow.types as pt
 from engine.errors import QueryError, SchemaError
 from engine.ids import digest
 from engine.registry import nearest
+from engine.select import answers
 from engine.sqlfile import SqlFile
 from engine.step import Context
+from engine.stepsql import StepSql
 from engine.tables import MESSAGES, TABLES, check
 
 COLUMNS = TABLES["selected"].columns
@@ -25,14 +24,15 @@ NUMBERS = ("weight", "order")
 MESSAGE = "{{'role': m.role, 'content': m.content, 'origin': {origin}, 'weight': {weight}}}"
 
 
-def select(ctx: Context, file: SqlFile, params: dict[str, Any], answers: bool) -> pa.Table:
+def select(ctx: Context, sql: StepSql) -> pa.Table:
     """The rows of `selected` that the SQL chooses, in order of prompt, rank and row id; empty where it chooses none.
 
-    `answers`: whether this round has answers to fill from. QueryError names file, column and row.
+    QueryError names file, column and row.
     """
-    kinds = columns(ctx.sql, file, params, answers)
+    file, params, source = sql.file, sql.bound(ctx.spec, ctx.round), _source(ctx, sql)
+    kinds = fits(sql.probe(ctx.sql, params), file, source is not None)
     try:
-        rows = ctx.sql(_query(file, kinds, answers), params)
+        rows = ctx.sql(_query(file, kinds, source), params)
     except QueryError as error:
         raise QueryError(error.message, where=str(file.path), hint=error.hint) from error
     if not rows.num_rows:
@@ -41,12 +41,8 @@ def select(ctx: Context, file: SqlFile, params: dict[str, Any], answers: bool) -
     return _finish(file, rows, ctx.round)
 
 
-def columns(sql: Callable[[str, dict[str, Any]], pa.Table], file: SqlFile, params: dict[str, Any], answers: bool) -> dict[str, pa.DataType]:
-    """The result's columns and types, without running it. QueryError where they are not those of `selected`."""
-    try:
-        probe = sql(f"select * from (\n{file.query()}\n) limit 0", params).schema
-    except QueryError as error:
-        raise QueryError(error.message, where=str(file.path), hint=error.hint) from error
+def fits(probe: pa.Schema, file: SqlFile, answers: bool) -> dict[str, pa.DataType]:
+    """The result's columns and types. QueryError where they are not those of `selected`."""
     if len(set(probe.names)) < len(probe.names):
         raise QueryError(f"a column stands twice in {probe.names}", where=str(file.path), hint="name each column once")
     for name in probe.names:
@@ -85,7 +81,19 @@ def _expected(name: str) -> str:
     return "whole numbers" if name in WHOLE else "numbers" if name in NUMBERS else "text"
 
 
-def _query(file: SqlFile, kinds: dict[str, pa.DataType], answers: bool) -> str:
+def _source(ctx: Context, sql: StepSql) -> str | None:
+    """What answers are looked up in: rollouts, and second generations where the SQL reads those; None where it reads neither."""
+    if not answers(sql):
+        return None
+    columns = "generation_id, prompt_id, response, actor"
+    rollouts = f"select {columns}, messages from generations"
+    if not any(name.startswith("followup.") for name in sql.tables):
+        return f"({rollouts})"
+    # a second generation saw messages of its own; what it trains is an answer to the prompt
+    return f"({rollouts} union all select {columns}, null as messages from followup.generations)"
+
+
+def _query(file: SqlFile, kinds: dict[str, pa.DataType], source: str | None) -> str:
     """The SQL with messages filled in. It names columns one by one: a star would join every scorer into `scored`."""
     own = ", ".join(f'"{name}"' for name in kinds)
     given = 'picked."messages"' if "messages" in kinds else "null"
@@ -96,7 +104,7 @@ def _query(file: SqlFile, kinds: dict[str, pa.DataType], answers: bool) -> str:
         given = f"list_transform({given}, lambda m: {MESSAGE.format(origin='m.origin', weight='m.weight::DOUBLE')})"
     picked = f"with picked as materialized (select {own}, row_number() over () as row_ from (\n{file.query()}\n))"
     listed = ", ".join(f'picked."{name}"' for name in kinds if name != "messages")
-    if not answers or "generation_id" not in kinds:
+    if source is None or "generation_id" not in kinds:
         return f"{picked} select {listed}, row_, {given} as messages, null::VARCHAR as found_, null::VARCHAR as of_ from picked"
     context = f"list_transform(coalesce(g.messages, p.messages), lambda m: {MESSAGE.format(origin=repr('prompt'), weight='0.0::DOUBLE')})"
     answer = "{'role': 'assistant', 'content': g.response, 'origin': g.actor, 'weight': 1.0::DOUBLE}"
@@ -105,7 +113,7 @@ def _query(file: SqlFile, kinds: dict[str, pa.DataType], answers: bool) -> str:
     filled = f"case when {known} then list_append({context}, {answer}) end"
     return (
         f"{picked} select {listed}, row_, coalesce({given}, {filled}) as messages, g.generation_id as found_, g.prompt_id as of_ "
-        "from picked left join generations g on g.generation_id = picked.generation_id left join prompts p on p.prompt_id = g.prompt_id"
+        f"from picked left join {source} g on g.generation_id = picked.generation_id left join prompts p on p.prompt_id = g.prompt_id"
     )
 
 

@@ -1,4 +1,4 @@
-"""The step `selected`: exactly the demonstrations that train in a round."""
+"""The steps of the select room: one for each picker, and `selected`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import sqlfile
 from engine.errors import QueryError, StepError
-from engine.select import ROLLOUTS, automatic, find, load, reads_tables, refs
+from engine.select import STEP, answers, load, picked
 from engine.select.fill import select
 from engine.spec import Spec, Train
-from engine.sqlfile import SqlFile
 from engine.step import Context, Output, Ref, Step
+from engine.stepsql import StepSql
 from engine.tables import PARTITION
 
 COUNTS = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
@@ -24,38 +23,33 @@ VERDICTS = "select coalesce(verdict, 'none') as verdict, count(1) as n from scor
 class SelectedStep(Step):
     """Runs spec.select.sql; with `data: cumulative` adds the fresh rows of all earlier rounds, the base's included."""
 
-    name, table = "selected", "selected"
+    name, table = STEP, "selected"
 
     def __init__(self, role: str, spec_path: Path | None = None) -> None:
         self.part, self.spec_path = role, spec_path
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """What the SQL reads, what its messages are filled from, and the history of `selected` where rows accumulate."""
-        file = sqlfile.read(find(spec.select.sql, self.spec_path))
-        tables = reads_tables(file.text, str(file.path))
-        if _answers(tables):
-            tables |= {"generations", "prompts"}
-        found = refs(tables, [scorer.column for scorer in spec.score])
+        sql = load(spec, self.spec_path)
+        found = sql.refs(spec, [picker.column for picker in spec.select.pickers])
+        if answers(sql):
+            found += [Ref("generations", "rollout"), Ref("prompts", "train")]
         if self._train(spec).data == "cumulative":
             found.append(Ref("selected", self.part, "history"))
         return list(dict.fromkeys(found))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """SQL without comments, bound parameters, and the round: it stands in source_round and in every row id."""
-        file = load(spec, spec_path)
-        params = file.bind(spec.select.params, automatic(spec.seed, round_))
-        return {"sql": file.code(), "params": params, "data": self._train(spec).data, "round": round_}
+        return {**load(spec, spec_path).settings(spec, round_), "data": self._train(spec).data, "round": round_}
 
     def run(self, ctx: Context) -> Output:
         """Fresh rows in order of prompt and rank, then those carried over. StepError where the SQL chooses nothing."""
-        file = load(ctx.spec, ctx.spec_path)
-        params = file.bind(ctx.spec.select.params, automatic(ctx.spec.seed, ctx.round))
-        tables = reads_tables(file.text, str(file.path))
-        rows = select(ctx, file, params, _answers(tables))
+        sql = load(ctx.spec, ctx.spec_path)
+        rows = select(ctx, sql)
         if not rows.num_rows:
-            raise StepError(_why_empty(ctx, file, params, tables), where=str(file.path), hint="`rondo sql` on `scored` shows the answers")
+            raise StepError(_why_empty(ctx, sql), where=str(sql.file.path), hint="`rondo sql` on `scored` shows the answers")
         carried = self._carried(ctx, rows)
-        found = ctx.sql(f"select count(1) as n from {_source(tables)}", {})["n"][0].as_py()
+        found = ctx.sql(f"select count(1) as n from {_source(sql)}", {})["n"][0].as_py()
         whole = pa.concat_tables([rows, carried.select(rows.column_names).cast(rows.schema)]) if carried else rows
         detail = {"sql": ctx.spec.select.sql, "fresh": rows.num_rows, "carried": whole.num_rows - rows.num_rows}
         return Output({("selected", self.part): whole}, found, detail)
@@ -73,19 +67,15 @@ class SelectedStep(Step):
         return fresh.drop_columns(PARTITION.names)
 
 
-def _answers(tables: set[str]) -> bool:
-    """Whether the SQL chooses among this round's answers, so that messages can be filled from them."""
-    return bool(tables & set(ROLLOUTS))
-
-
-def _source(tables: set[str]) -> str:
+def _source(sql: StepSql) -> str:
     """The table whose rows the selection chose from."""
-    return "generations" if _answers(tables) else sorted(tables)[0]
+    return "generations" if answers(sql) else sorted(sql.tables)[0]
 
 
-def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[str]) -> str:
+def _why_empty(ctx: Context, sql: StepSql) -> str:
     """What there was to choose from."""
-    if not _answers(tables):
+    tables, params = sql.tables, sql.bound(ctx.spec, ctx.round)
+    if not answers(sql):
         counts = [f"{name} has {ctx.sql(f'select count(1) as n from {name}', {})['n'][0].as_py():,} rows" for name in sorted(tables)]
         return f"the selection chose nothing: {', '.join(counts)}"
     bar = float(params.get("min_score", 1.0))
@@ -93,7 +83,9 @@ def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[
         row = ctx.sql(COUNTS, {"bar": bar}).to_pylist()[0]
         verdicts = ctx.sql(VERDICTS, {}).to_pylist()
     except QueryError as error:
-        raise StepError(f"the selection chose nothing, and its answers cannot be counted: {error.message}", where=str(file.path)) from error
+        raise StepError(
+            f"the selection chose nothing, and its answers cannot be counted: {error.message}", where=str(sql.file.path)
+        ) from error
     if not row["n"]:
         return "the selection chose nothing: the round has no answers"
     if not row["scored"]:
@@ -107,4 +99,4 @@ def _why_empty(ctx: Context, file: SqlFile, params: dict[str, Any], tables: set[
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room. Without `spec_path`, what the SQL reads is looked up among the shipped files only."""
-    return [SelectedStep(spec.train[0].role, spec_path)]
+    return [*picked.steps(spec, spec_path), SelectedStep(spec.train[0].role, spec_path)]

@@ -116,7 +116,7 @@ def test_wrong_settings_name_the_nearest(tmp_path):
         _run(tmp_path, response="answer")
     with pytest.raises(SpecError, match=r"generate.params.respons: .*did you mean 'response'"):
         params("recorded", {"path": "a", "respons": "x"}, "generate.params")
-    with pytest.raises(SpecError, match=r"generate\.params\.path: Field required"):
+    with pytest.raises(SpecError, match=r"generate\.params\.path: the backend 'recorded' needs this setting"):
         params("recorded", {}, "generate.params")
 
 

@@ -35,7 +35,7 @@ def test_regex():
     ("entry", "message", "hint"),
     [
         ({"verifier": "maths"}, "no score method 'maths'", "'math'"),
-        ({"verifier": "exact", "params": {"lowr": True}}, "unknown key; did you mean 'lower'", "strip"),
+        ({"verifier": "exact", "params": {"lowr": True}}, "no such setting; did you mean 'lower'", "strip"),
         ({"verifier": "exact", "params": {"strip": "perhaps"}}, "params.strip", ""),
         ({"verifier": "regex", "params": {"pattern": "("}}, "not a regular expression", ""),
         ({"verifier": "regex"}, "params.pattern", ""),

@@ -189,7 +189,7 @@ def test_empty_selection_says_why(small):
         ("select prompt_id, generation_id from scord", "no table 'scord'"),
         ("select prompt_id, generation_id from lake.generations", "a step never reads other experiments"),
         ("select prompt_id, generation_id from selected", "does not exist yet"),
-        ("select prompt_id, generation_id from history.steps", "a selection cannot read steps"),
+        ("select prompt_id, generation_id from history.steps", "the SQL of a step cannot read steps"),
         ("select prompt_id, generation_id from scored order by random()", r"random\(\) gives other rows"),
         ("select prompt_id, generation_id, current_date::varchar as reason from scored", "current_date"),
         ("select prompt_id, generation_id from scored using sample 3", "a sample draws other rows"),

@@ -1,0 +1,49 @@
+"""How answers are made: the sampler, budgets, a calibration before the round, and follow-ups after it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from engine.parts.part import F, Part, Slug
+
+
+class Sampler(Part):
+    temperature: float = F(1.0, "0 is greedy", ge=0)
+    top_p: float = F(1.0, "share of probability mass to draw from", gt=0, le=1)
+    top_k: int = F(0, "0: no limit", "tokens", ge=0)
+    max_tokens: int = F(512, "longest answer", "tokens", gt=0)
+    stop: tuple[str, ...] = F((), "strings that end an answer; they are cut off")
+
+
+class Until(Part):
+    right: int | None = F(None, "right answers (score >= `bar`) after which a prompt is done", "answers", gt=0)
+    wrong: int | None = F(None, "wrong answers that a prompt also needs", "answers", gt=0)
+    bar: float = F(1.0, "score from which an answer is right")
+    cap: int = F(..., "most answers a prompt", "answers", gt=0)
+    wave: int = F(4, "answers a prompt between two looks", "answers", gt=0)
+
+
+class Generate(Sampler):
+    backend: str = F("transformers", "method of engine/generate")
+    samples: int = F(8, "answers a prompt", "answers", gt=0)
+    batch: int = F(512, "answers that are sampled together; does not change a row", "answers", gt=0)
+    chat: bool | None = F(None, "use the model's chat template; none: where it has one")
+    params: dict[str, Any] = F({}, "settings of the backend's own")
+    until: Until | None = F(None, "sample each prompt in waves until it has enough; replaces `samples`")
+    plan: Slug | None = F(None, "entry of `plan` with keys temperature, top_p, samples, right, wrong, cap; item_id: a prompt, null: all")
+
+
+class Calibrate(Part):
+    prompts: int | None = F(None, "how many of the round's prompts, the first in a fixed hash order; none: all", "prompts", gt=0)
+    samples: int = F(8, "answers a prompt and temperature", "answers", gt=0)
+    temperatures: tuple[float, ...] = F(..., "temperatures that are tried", min_length=1)
+
+
+class Followup(Sampler):
+    """A second generation: SQL writes new messages about answers of the round, the policy answers them."""
+
+    name: Slug = F(..., "part followup/<name> of generations and scores")
+    sql: str = F(..., "SQL file that gives prompt_id, parent_id and messages")
+    params: dict[str, Any] = F({}, "values of the $names in the SQL")
+    samples: int = F(1, "answers a row of the SQL", "answers", gt=0)
+    model: Literal["policy", "base"] = F("policy", "who answers")

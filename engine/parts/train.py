@@ -1,0 +1,112 @@
+"""How models are trained, measured and promoted."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from engine.parts.generate import Sampler
+from engine.parts.part import Device, F, Memory, Part, Paths, Slug
+
+
+class Lora(Part):
+    r: int = F(16, "rank", gt=0)
+    alpha: float = F(32, "scale; the update is multiplied by alpha / r", gt=0)
+    dropout: float = F(0.0, "share of inputs dropped", ge=0, lt=1)
+    targets: tuple[str, ...] | Literal["all-linear"] = F("all-linear", "module names")
+
+
+class Optimizer(Part):
+    learning_rate: float = F(1e-5, "peak", gt=0)
+    schedule: Literal["linear", "cosine", "constant"] = F("linear", "after the warm-up")
+    warmup_steps: int = F(0, "steps of linear rise", "steps", ge=0)
+    min_lr_ratio: float = F(0.0, "the schedule ends at this share of the peak", ge=0, le=1)
+    weight_decay: float = F(0.0, "AdamW", ge=0)
+    betas: tuple[float, float] = F((0.9, 0.999), "AdamW")
+    clip: float = F(1.0, "largest gradient norm", gt=0)
+    batch_size: int = F(8, "rows a step", "rows", gt=0)
+    epochs: float = F(1.0, "passes over the rows, unless max_steps is given", "passes", gt=0)
+    max_steps: int | None = F(None, "optimizer steps", "steps", gt=0)
+    max_length: int = F(1024, "a longer row is an error", "tokens", gt=0)
+    save_every: int = F(100, "a killed training repeats at most this many steps", "steps", gt=0)
+    mask: Literal["assistant", "last", "message"] = F(
+        "assistant", "tokens that train: all assistant messages, the last one, or by each message's weight"
+    )
+    lora: Lora | None = F(None, "train an adapter and merge it")
+
+
+class Train(Optimizer):
+    role: Slug = F("policy", "the model that this trains")
+    objective: str = F("sft", "method of engine/train")
+    init: Literal["previous", "base"] = F(..., "train from the last promoted checkpoint or from the base")
+    reference: Literal["previous", "base", "none"] = F(..., "model that the objective compares with")
+    data: Literal["round", "cumulative"] = F(..., "rows of this round alone, or of all rounds and the base")
+    order: Literal["random", "selected"] = F("random", "rows by lot, or as the column `order` of selected says (smallest first)")
+    params: dict[str, Any] = F({}, "settings of the objective's own")
+
+
+class TinyModel(Part):
+    hidden_size: int = F(64, "width", gt=0)
+    layers: int = F(2, "decoder layers", gt=0)
+    heads: int = F(4, "attention heads", gt=0)
+    ffn: int = F(192, "width of the feed-forward part", gt=0)
+    rope_theta: float = F(1000.0, "rotary base", gt=0)
+    init_std: float = F(0.04, "standard deviation of the first weights", gt=0)
+    positions: int = F(256, "longest sequence", "tokens", gt=0)
+    vocabulary: int = F(390, "BPE entries at most", "tokens", gt=0)
+    pieces: str = F(r"\d{1,2}| ?[A-Za-z]+[^A-Za-z0-9]*|[^A-Za-z0-9]", "regular expression of the pieces BPE merges within")
+
+
+class Base(Part):
+    data: Paths = F(..., "worked examples (files as in prompts) that a small model is pre-trained on")
+    response: str = F("response", "column with the answer to learn")
+    model: TinyModel = F(TinyModel(), "architecture and tokenizer")
+    train: Optimizer = F(Optimizer(), "how it is trained")
+
+
+class Evaluate(Sampler):
+    temperature: float = F(0.0, "0 is greedy", ge=0)
+    samples: int = F(1, "answers a held-out prompt", "answers", gt=0)
+    backend: str | None = F(None, "method of engine/generate; none: as in generate")
+    params: dict[str, Any] = F({}, "settings of the backend's own")
+    batch: int = F(512, "answers that are sampled together", "answers", gt=0)
+    metrics: tuple[str, ...] = F(("pass@1", "mean", "length", "unparseable"), "SQL files of sql/metrics; @k names k")
+    by_topic: bool = F(True, "also every metric for each topic")
+
+
+class Condition(Part):
+    metric: str = F(..., "a metric of `evaluate`")
+    min: float | None = F(None, "smallest allowed value")
+    max: float | None = F(None, "largest allowed value")
+    min_delta: float | None = F(None, "smallest allowed rise against `against`")
+    against: Literal["previous", "base", "best"] = F("previous", "checkpoint to compare with: last promoted, base, best promoted")
+
+    @model_validator(mode="after")
+    def _some(self) -> Condition:
+        if self.min is None and self.max is None and self.min_delta is None:
+            raise ValueError("a condition needs min, max or min_delta")
+        return self
+
+
+class Gate(Part):
+    on_fail: Literal["stop", "continue"] = F("stop", "stop the experiment, or go on from the last promoted")
+    require: tuple[Condition, ...] = F((), "conditions on the gate split; none: every checkpoint is promoted")
+
+
+class Stop(Part):
+    """The learning curve of a metric, fitted as -a x^-b + c; the experiment ends when the gain left is small."""
+
+    metric: str = F("pass@1", "a metric of `evaluate`")
+    x: Literal["rounds", "rows"] = F("rounds", "what the curve runs over: rounds trained, or rows trained so far")
+    tau: float = F(0.01, "the predicted gain under which it stops", gt=0)
+    min_points: int = F(4, "measured points before it may stop", "points", ge=3)
+    patience: int = F(2, "rounds in a row that must say stop", "rounds", gt=0)
+    max_asymptote: float = F(1.0, "largest value that the metric can have")
+
+
+class Compute(Part):
+    device: Device = F("auto", "cpu, cuda, cuda:N; auto: the first GPU, else the CPU")
+    threads: int | Literal["auto"] = F("auto", "CPU threads of torch; auto: cores that are free at the first run", "threads")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = F("auto", "auto: bfloat16 on a GPU, float32 on a CPU")
+    memory_limit: Memory = F("1.5GB", "DuckDB memory before it spills to disk", "bytes with a suffix")

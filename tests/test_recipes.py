@@ -1,34 +1,52 @@
-"""Every shipped recipe, two rounds end to end on a tiny real model whose answers are seldom right: any score may train."""
+"""Every shipped recipe, two rounds end to end on a tiny real model whose answers are seldom right.
+
+tests/recipes/<recipe>.yaml, where there is one, holds what the tiny experiment sets over the recipe.
+"""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 import loop_home
 from engine import specfile
 
-BELOW = {"raft": 0.0, "rft": 0.0, "most-frequent-right": 0.0, "random": None}  # the least score that trains; none: no such parameter
+OVER = Path(__file__).parent / "recipes"
+TINY = {"max_steps": 4, "batch_size": 8, "max_length": 64, "learning_rate": 1e-2, "save_every": 3}
 
 
-def test_every_recipe_is_tried() -> None:
-    assert set(BELOW) == set(specfile.recipes())
+def _merged(below: Any, above: Any) -> Any:
+    if isinstance(below, dict) and isinstance(above, dict):
+        return below | {key: _merged(below.get(key), value) for key, value in above.items()}
+    return above
+
+
+def test_no_leftovers() -> None:
+    assert {path.stem for path in OVER.glob("*.yaml")} <= set(specfile.recipes())
 
 
 @pytest.mark.recipes
-@pytest.mark.parametrize("recipe", sorted(BELOW))
+@pytest.mark.parametrize("recipe", sorted(specfile.recipes()))
 def test_two_rounds(recipe: str, tmp_path: Path) -> None:
-    given, _, _ = loop_home.YAML.partition("select:")
-    _, _, rest = loop_home.YAML.partition("evaluate:")
-    least = f"select: {{params: {{min_score: {BELOW[recipe]}}}}}\n" if BELOW[recipe] is not None else ""
-    loop_home.write(tmp_path, f"extends: {recipe}\n{given}{least}evaluate:{rest}".replace("rounds: 3", "rounds: 2"))
-    own = specfile.read_yaml(specfile.recipes()[recipe]).values["train"][0]
-    experiment = loop_home.load(tmp_path, "train.0.max_steps=4", "train.0.batch_size=8", "train.0.max_length=64")
+    given = {key: value for key, value in yaml.safe_load(loop_home.YAML).items() if key not in ("select", "train")}
+    generate = given.pop("generate")
+    own = specfile.read_yaml(specfile.recipes()[recipe]).values
+    given |= {"extends": recipe, "rounds": 2, "generate": generate | {"samples": min(own["generate"].get("samples", 4), 4)}}
+    over = OVER / f"{recipe}.yaml"
+    given = _merged(given, yaml.safe_load(over.read_text()) if over.exists() else {})
+    loop_home.write(tmp_path, yaml.safe_dump(given, sort_keys=False))
+    experiment = loop_home.load(tmp_path, *(f"train.0.{key}={value}" for key, value in TINY.items()))
     experiment.run()
     assert experiment.state().next_round() is None
     for round_ in (0, 1):
+        train = specfile.at(experiment.spec, round_).train[0]
         checkpoint = experiment.checkpoint(round_)
-        init = experiment.checkpoint(-1).digest if own["init"] == "base" else experiment.state().entries[round_, "policy"].content_hash
+        init = experiment.checkpoint(-1).digest if train.init == "base" else experiment.state().entries[round_, "policy"].content_hash
         assert checkpoint.row["parents"] == [init]
         sources = set(experiment.lake.read("selected", experiment="loop", rounds=[round_])["source_round"].to_pylist())
-        assert sources == (set(range(-1, round_ + 1)) if own["data"] == "cumulative" else {round_})
+        if train.data == "cumulative":
+            assert sources == set(range(-1, round_ + 1))
+        else:
+            assert round_ in sources
         assert len(checkpoint.lineage().fetchall()) > 0

@@ -29,7 +29,7 @@ from assets.resources import Rondo
 from engine.errors import RondoError
 from engine.experiment import Experiment, key
 from engine.graph import union
-from engine.report.status import driven
+from engine.report.status import driven, ended
 
 if TYPE_CHECKING:
     from assets.experiment import Names
@@ -114,6 +114,9 @@ def _next(experiment: Experiment, called: "Names", instance: DagsterInstance) ->
             f"the gate held round {key(held.round)} ({held.reason}) and gate.on_fail is stop: "
             f"`rondo promote {name}@{held.round} --force`, `rondo rollback {name}` or `rondo run {name} --from {held.round}`"
         )
+    flat = state.flat()
+    if flat is not None:
+        return SkipReason(f"{ended(flat)}; {flat.hint(called.experiment)}")
     if round_ is None:
         return SkipReason(f"all {state.spec.rounds} rounds are done")
     if driven(experiment.home, experiment.name):  # asks the kernel: taking the lock, however briefly, could turn a driver away

@@ -23,6 +23,7 @@ from assets.resources import LogProgress, Rondo
 from engine.errors import RondoError, StepError, Stopped
 from engine.experiment import Experiment, key, parse_round
 from engine.graph import union
+from engine.report.status import ended
 from engine.rounds import State
 from engine.run import Done, Driver
 from engine.step import BASE, Step
@@ -141,6 +142,9 @@ def permit(state: State, round_: int) -> None:
         )
     if not BASE <= round_ < state.spec.rounds:
         raise StepError(f"{name} has the rounds base to {key(state.spec.rounds - 1)}, not {key(round_)}", hint="raise `rounds` in the spec")
+    flat = state.flat()
+    if flat is not None:
+        raise StepError(ended(flat), hint=flat.hint(name))
     if round_ != following:
         assert following is not None
         raise StepError(

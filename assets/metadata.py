@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from dagster import MetadataValue, TableColumn, TableColumnConstraints, TableSchema
 
+from assets import highlights
 from engine.experiment import Experiment, key
 from engine.ledger import Entry
 from engine.query import Session
+from engine.report.grid import plain
 from engine.run import Done
 from engine.spec import Spec
 from engine.tables import TABLES
@@ -52,12 +54,15 @@ def of(done: Done, experiment: Experiment) -> dict[str, Any]:
     }
     if entry.reused_from:
         shown["reused from"] = entry.reused_from
-    shown |= {name: value for name, value in entry.detail.items() if isinstance(value, str | int | float) and name not in shown}
+    shown |= {name: _shown(value) for name, value in entry.detail.items() if name not in shown and value not in (None, {}, [])}
     if entry.table:
         session = experiment.session(entry.round)
         with session.connection:
             shown |= {"dagster/partition_row_count": entry.rows_out, "dagster/column_schema": schema(entry.table)}
             shown["preview"] = preview(entry, session)
+            highlight = highlights.of(entry, _own_part(entry), session)
+            if highlight is not None:
+                shown[highlight[0]] = markdown(highlight[1])
             chart = plot(entry, experiment.spec, session)
         if chart is not None:
             shown["plot"] = chart
@@ -83,12 +88,24 @@ def preview(entry: Entry, session: Session) -> MetadataValue:
         f"where experiment = $experiment and round = $round and part = $part limit {PREVIEW_ROWS}"
     )
     rows = session.table(query, {"experiment": entry.experiment, "round": entry.round, "part": part}).to_pylist()
+    return markdown(rows)
+
+
+def markdown(rows: list[dict[str, Any]]) -> MetadataValue:
+    """Rows as a Markdown table, without columns that are null in all of them."""
     if not rows:
         return MetadataValue.md("no rows")
     shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
     lines = ["| " + " | ".join(shown) + " |", "|" + "---|" * len(shown)]
     lines += ["| " + " | ".join(_cell(row[name]) for name in shown) + " |" for row in rows]
     return MetadataValue.md("\n".join(lines))
+
+
+def _shown(value: Any) -> Any:
+    """A value of a step's detail as Dagster shows it; what is nested as JSON."""
+    if isinstance(value, str | int | float):
+        return value
+    return MetadataValue.json(plain(value if isinstance(value, dict) else {"values": value}))
 
 
 def _own_part(entry: Entry) -> str:

@@ -8,7 +8,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
+from engine.cluster.check import check as check_clusters
 from engine.errors import DataError, SpecError
+from engine.generate import calibrate, followup
+from engine.generate import steps as answers
 from engine.plan import steps as plans
 from engine.score import measures
 from engine.spec import Spec
@@ -28,6 +31,8 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
                 score.make(scorer) if scorer.verifier else measures.make(scorer)
         with about("score", round_):
             score.check(one)
+        with about("cluster", round_):
+            check_clusters(one, spec_path)
         with about("plan", round_):
             plans.check(one, spec_path)
         with about("select.sql", round_):
@@ -36,6 +41,14 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
             evaluate.check(one, spec_path)
         with about("generate.backend", round_):
             generate.check(one.generate.backend, one.generate.params, "generate.params", spec_path)
+        with about("generate.until", round_):
+            answers.check_until(one)
+        if one.calibrate:
+            with about("calibrate", round_):
+                calibrate.check(one)
+        for index, entry in enumerate(followup.steps(one, spec_path)):
+            with about(f"followup.{index}.sql", round_):
+                entry.check(one, spec_path)
         if one.evaluate.backend:
             with about("evaluate.backend", round_):
                 generate.check(one.evaluate.backend, one.evaluate.params, "evaluate.params", spec_path)
@@ -49,6 +62,10 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         models.check(models.resolve(spec.models.policy, spec_path))
     with about("prompts"):
         counts = prompts.check(spec, spec_path)
+    for round_, one in _distinct(spec):
+        if one.prompts != spec.prompts:
+            with about("prompts", round_):
+                prompts.check(one, spec_path)
     for round_ in range(BASE, spec.rounds):
         steps = graph.graph(spec, round_, spec_path)
         for step in steps.steps.values():

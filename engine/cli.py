@@ -79,6 +79,7 @@ COMMANDS = (
     loop.rollback,
     loop.fork,
     setup.recipes,
+    setup.methods,
     setup.spec,
     care.ui,
     care.gc,

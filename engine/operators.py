@@ -8,7 +8,8 @@ executor (Ray) would map the same objects.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -64,17 +65,18 @@ def run(
     rows: pa.Table,
     *,
     key: str,
-    batch: int,
+    batch: int | Sequence[int],
     journal: Path,
     progress: Progress,
     label: str,
-    per_row: int = 1,
+    per_row: int | Mapping[str, int] = 1,
     order: Sequence[int] | None = None,
 ) -> pa.Table:
     """All of `rows` through an operator, `batch` rows at a time; returns what it gave, journaled batches included.
 
-    The operator's output repeats column `key` of its input and has exactly `per_row` rows for each input row.
-    `make` is called only if rows are left to do. `order` (a permutation of row numbers) puts like rows into one batch.
+    The operator's output repeats column `key` of its input and has exactly `per_row` rows for each input row (a number, or a
+    positive one for each key). `batch` may also list the size of each batch, in order. `make` is called only if rows are left
+    to do. `order` (a permutation of row numbers) puts like rows into one batch.
     Raises StepError when a row is lost, invented or doubled.
     """
     log, total = Journal(journal), rows.num_rows
@@ -83,8 +85,8 @@ def run(
     progress.begin(label, total, done=len(seen))
     ordered = rows if order is None else rows.take(pa.array(order, pa.int64()))
     operator = None
-    for start in range(0, total, batch):
-        piece = ordered.slice(start, batch)
+    for start, end in _cuts(total, batch):
+        piece = ordered.slice(start, end - start)
         if len(seen):
             piece = piece.filter(pc.invert(pc.is_in(piece[key], value_set=seen)))
         if not piece.num_rows:
@@ -100,21 +102,32 @@ def run(
     if not done:
         raise StepError(f"{label}: no rows to work on", hint="look at the step before it with `rondo sql`")
     table = pa.Table.from_batches(done)
-    if table.num_rows != total * per_row:
+    expected = total * per_row if isinstance(per_row, int) else sum(per_row[value] for value in rows[key].to_pylist())
+    if table.num_rows != expected:
         raise StepError(
-            f"{label}: {total} rows in, expected {total * per_row} out, found {table.num_rows}",
+            f"{label}: {total} rows in, expected {expected} out, found {table.num_rows}",
             where=str(journal),
             hint="remove this journal folder and run again",
         )
     return table
 
 
-def _count(label: str, given: pa.RecordBatch, result: pa.RecordBatch, key: str, per_row: int) -> None:
+def _cuts(total: int, batch: int | Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Where each batch begins and ends."""
+    if isinstance(batch, int):
+        return ((start, min(start + batch, total)) for start in range(0, total, batch))
+    if sum(batch) != total:
+        raise ValueError(f"batches of {sum(batch)} rows for {total}")
+    return pairwise(accumulate(batch, initial=0))
+
+
+def _count(label: str, given: pa.RecordBatch, result: pa.RecordBatch, key: str, per_row: int | Mapping[str, int]) -> None:
     counts = dict.fromkeys(given.column(key).to_pylist(), 0)
     for value in result.column(key).to_pylist():
         if value not in counts:
             raise StepError(f"{label}: the operator gave a row for {key} {value!r}, which is not in its batch")
         counts[value] += 1
-    wrong = next((k for k, n in counts.items() if n != per_row), None)
+    expected = {value: per_row if isinstance(per_row, int) else per_row[value] for value in counts}
+    wrong = next((value for value, n in counts.items() if n != expected[value]), None)
     if wrong is not None:
-        raise StepError(f"{label}: {key} {wrong!r} has {counts[wrong]} rows out, expected {per_row}")
+        raise StepError(f"{label}: {key} {wrong!r} has {counts[wrong]} rows out, expected {expected[wrong]}")

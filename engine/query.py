@@ -4,7 +4,8 @@
 - `history.<table>`: all earlier rounds of the experiment (the base included);
 - `calibrate.generations`, `.scores`, `.scored`: the round's calibration; `followup....`: its second generations;
 - `lake.<table>`: everything.
-The views of sql/views stand in each schema. A view is made only when the query names it, so opening costs no file.
+The views of sql/views stand in each schema. A view is made only when the query names it, so opening costs no file;
+so are the macros of sql/macros when it calls one.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from engine import macros
 from engine.errors import QueryError
 from engine.lake import File, Lake
 from engine.registry import nearest
@@ -55,9 +57,10 @@ class Session:
         self.connection = duckdb.connect(config=config)
         for schema in SCHEMAS:
             self.connection.execute(f"create schema {schema}")
-        self.connection.execute("set search_path = 'bare,main'")
         self.connection.execute(DRAW)
+        self.connection.execute("set search_path = 'bare,main'")
         self._made: set[tuple[str, str]] = set()
+        self._macros: set[str] = set()
         self._asked = ""  # every query so far: `scored` has the scorers that they name
         self._views = view_texts()
 
@@ -107,7 +110,8 @@ class Session:
         return sorted({*TABLES, *self._views, "scored"})
 
     def prepare(self, query: str) -> None:
-        """Makes the views whose names stand in the query, in the schemas where they may be meant."""
+        """Makes the macros that the query calls, and the views whose names stand in it, in the schemas where they may be meant."""
+        macros.make(self.connection, [query], self._macros)
         words = set(re.findall(r"[A-Za-z_][A-Za-z0-9_]*", query.lower()))
         self._asked += f" {query}"
         named = [name for name in self.names() if name in words]
@@ -132,6 +136,7 @@ class Session:
             self._asked += " *"  # a view may use any scorer
             for _, inner in tables_of(self._views[name]):
                 self._make(schema, inner, self._asked)
+            macros.make(self.connection, [self._views[name]], self._macros)
             self.connection.execute(f"set search_path = '{schema},main'")
             self.connection.execute(f"create view {schema}.{name} as {self._views[name].strip().rstrip(';')}")
             self.connection.execute("set search_path = 'bare,main'")

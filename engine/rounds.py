@@ -15,6 +15,7 @@ from engine.graph import Graph, graph
 from engine.ids import digest
 from engine.ledger import DEVICE, OPENING, Entry
 from engine.promotion import EFFECTIVE, Decision
+from engine.promotion.stop import Flat, recorded
 from engine.spec import Spec
 from engine.step import BASE, Ref
 
@@ -54,9 +55,28 @@ class State:
         entry = self.entries.get((round_, "promotion"))
         return entry is not None and entry.ingredients["opening"] == self.opening(round_)
 
-    def next_round(self) -> int | None:
-        """The first round without a decision; None when all rounds are done."""
+    def undecided(self) -> int | None:
+        """The first round without a decision, whatever the stop rule says; None when all rounds have one."""
         return next((r for r in range(BASE, self.spec.rounds) if not self.closed(r)), None)
+
+    def next_round(self) -> int | None:
+        """The round that comes next; None when all rounds are done, or the learning curve has flattened."""
+        return None if self.flat() else self.undecided()
+
+    def flat(self) -> Flat | None:
+        """The stop rule's end of the experiment: rounds are left, and the last one's verdict says that they gain too little.
+
+        A verdict of other settings than the spec's does not count, nor does one after which somebody has opened a round.
+        """
+        left = self.undecided()
+        entry = None if left is None or left == BASE else self.entries[left - 1, "promotion"]
+        if left is None or entry is None or "stop" not in entry.detail:
+            return None
+        opened = self.entries.get((left, OPENING))
+        if opened is not None and opened.ingredients["opening"] == self.opening(left):
+            return None
+        why = recorded(entry.detail, specfile.at(self.spec, left - 1).stop)
+        return None if why is None else Flat(left - 1, why)
 
     def unopened(self) -> int:
         """The next round that no step has touched in its current opening."""

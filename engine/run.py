@@ -184,7 +184,8 @@ class Driver:
         self.progress.note(f"  {label}  {entry.step:<24} {counts:<24} {how}")
 
     def run(self, first: int | None = None, until: int | None = None) -> list[Done]:
-        """Runs rounds to the last one (or `until`), or until the gate holds one under `on_fail: stop` (Stopped).
+        """Runs rounds to the last one (or `until`), until the learning curve has flattened (`stop` of the spec), or until the
+        gate holds one under `on_fail: stop` (Stopped).
 
         `first` reopens that round and all later ones.
         """

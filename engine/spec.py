@@ -12,14 +12,14 @@ from pydantic import model_validator
 from engine.parts.choose import Cluster, Picker, Plan, Scorer, Select
 from engine.parts.generate import Calibrate, Followup, Generate, Sampler, Until
 from engine.parts.part import SLUG, F, Part, Paths, Slug
-from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic
+from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
 from engine.parts.train import Base, Compute, Condition, Evaluate, Gate, Lora, Optimizer, Stop, TinyModel, Train
 
 # fmt: off
 __all__ = [
     "SLUG", "Base", "Calibrate", "Cluster", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields", "Followup", "Gate",
     "Generate", "Holdout", "Hygiene", "Lora", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan", "Prompts",
-    "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "TinyModel", "Train", "Until",
+    "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
 ]
 # fmt: on
 
@@ -87,6 +87,8 @@ class Spec(Part):
                 raise ValueError(f"{field}: no entry of `plan` is called {name!r}; there are {plans}")
         if self.stop and self.stop.metric not in self.evaluate.metrics:
             raise ValueError(f"stop.metric: {self.stop.metric!r} is not in evaluate.metrics {sorted(self.evaluate.metrics)}")
+        if self.stop and self.prompts.gate is None:
+            raise ValueError("prompts.gate: `stop` follows a metric of the gate split, and there is no gate split")
 
     @property
     def verifiers(self) -> tuple[Scorer, ...]:

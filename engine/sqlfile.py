@@ -16,12 +16,12 @@ from typing import Any
 
 import duckdb
 
+from engine import macros
 from engine.errors import QueryError
 from engine.registry import nearest
-from engine.views import SQL, nodes_of, tables_of, tree_of
+from engine.views import SQL, nodes_of, stripped, tables_of, tree_of, view_texts
 
 DEFAULT = re.compile(r"^--\s+\$(\w+)\s*=\s*(\"[^\"]*\"|\S+)")
-TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$)|--[^\n]*|/\*.*?\*/|\s+""", re.DOTALL)
 # results that differ from run to run, or that come from outside the lake: a fingerprint cannot know them
 CHANGING = re.compile(
     r"random|setseed|uuid|uuidv[47]|gen_random_uuid|now|today|nextval|currval|get_current_\w+|current_\w+|transaction_timestamp"
@@ -65,8 +65,24 @@ class SqlFile:
         return found
 
     def code(self) -> str:
-        """The text without comments and with single blanks: what enters a fingerprint. Never what is run."""
-        return TOKEN.sub(lambda match: match[1] or " ", self.text).strip().rstrip("; ")
+        """The text without comments and with single blanks: what enters a fingerprint. Never what is run.
+
+        Behind it stand the shipped views that it reads and the macros that it calls: the result follows from them too.
+        """
+        views, texts = self._views(), [stripped(self.text)]
+        texts += [stripped(views[name]) for name in sorted(views)]
+        return "\n".join([*texts, *(stripped(macros.text(name)) for name in macros.called(*texts))])
+
+    def _views(self) -> dict[str, str]:
+        """The shipped views that it reads, directly or through each other."""
+        known, found = view_texts(), {}
+        todo = [name for _, name in self.tables]
+        while todo:
+            name = todo.pop()
+            if name in known and name not in found:
+                found[name] = known[name]
+                todo += [inner for _, inner in tables_of(known[name])]
+        return found
 
     def query(self) -> str:
         """The text to run, without a closing semicolon, for use inside parentheses on lines of its own."""
@@ -129,7 +145,7 @@ def read(path: Path) -> SqlFile:
     except (OSError, UnicodeDecodeError) as error:
         raise QueryError(f"cannot read the SQL file: {error}", where=str(path)) from error
     file = SqlFile(path, text)
-    if not file.code():
+    if not stripped(text):
         raise QueryError("the SQL file is empty", where=str(path), hint="write one SELECT")
     _parameters(text, str(path))
     if not file.tables:

@@ -121,6 +121,7 @@ _ALL = [
             "cluster_id": N, "size": N, "weight": (F, "share of the items"), "mean_score?": F, "label?": (S, "its most telling words"),
             "silhouette?": (F, "mean over a sample of its items"), "distance?": (F, "mean distance of its items to the centroid"),
             "shift?": (F, "distance of the centroid from its place in the previous round"), "centroid?": pa.list_(pa.float32()),
+            "model?": (S, "whose vectors the centroid is made of, as in embeddings"),
         },
         "cluster_id",
     ),

@@ -28,12 +28,18 @@ SQL_TYPES = {
     "bool": "BOOLEAN",
     "timestamp[us, tz=UTC]": "TIMESTAMP WITH TIME ZONE",
 }
+TOKEN = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|\$\$.*?\$\$)|--[^\n]*|/\*.*?\*/|\s+""", re.DOTALL)
 HIVE = "{'experiment': VARCHAR, 'round': INTEGER, 'part': VARCHAR}"
 
 
 def view_texts() -> dict[str, str]:
     """Shipped views by name."""
     return {path.stem: path.read_text() for path in sorted((SQL / "views").glob("*.sql"))}
+
+
+def stripped(text: str) -> str:
+    """SQL without comments and with single blanks."""
+    return TOKEN.sub(lambda match: match[1] or " ", text).strip().rstrip("; ")
 
 
 @lru_cache
@@ -128,11 +134,16 @@ def _quoted(name: str) -> str:
 
 
 def export(lake: Lake) -> str:
-    """A SQL script that makes schema `lake` with every table and view over the current snapshot, for any DuckDB client."""
+    """A SQL script that makes schema `lake` with every table and view over the current snapshot, for any DuckDB client.
+
+    The macros of sql/macros come with it, in the schema that the client is in.
+    """
+    from engine.macros import script
+
     lines = [
         "-- Rondo: the lake as it is now; run it in any DuckDB client, then: select * from lake.rounds",
         "create schema if not exists lake;",
-        DRAW.replace("create macro", "create or replace macro") + ";",
+        *(f"{statement};" for statement in script()),
     ]
     scorers: set[str] = set()
     for name, table in TABLES.items():

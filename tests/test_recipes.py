@@ -4,38 +4,24 @@ tests/recipes/<recipe>.yaml, where there is one, holds what the tiny experiment 
 """
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 import loop_home
+import recipe_home
 from engine import specfile
 
-OVER = Path(__file__).parent / "recipes"
 TINY = {"max_steps": 4, "batch_size": 8, "max_length": 64, "learning_rate": 1e-2, "save_every": 3}
 
 
-def _merged(below: Any, above: Any) -> Any:
-    if isinstance(below, dict) and isinstance(above, dict):
-        return below | {key: _merged(below.get(key), value) for key, value in above.items()}
-    return above
-
-
 def test_no_leftovers() -> None:
-    assert {path.stem for path in OVER.glob("*.yaml")} <= set(specfile.recipes())
+    assert {path.stem for path in recipe_home.OVER.glob("*.yaml")} <= set(specfile.recipes())
 
 
 @pytest.mark.recipes
 @pytest.mark.parametrize("recipe", sorted(specfile.recipes()))
 def test_two_rounds(recipe: str, tmp_path: Path) -> None:
-    given = {key: value for key, value in yaml.safe_load(loop_home.YAML).items() if key not in ("select", "train")}
-    generate = given.pop("generate")
-    own = specfile.read_yaml(specfile.recipes()[recipe]).values
-    given |= {"extends": recipe, "rounds": 2, "generate": generate | {"samples": min(own["generate"].get("samples", 4), 4)}}
-    over = OVER / f"{recipe}.yaml"
-    given = _merged(given, yaml.safe_load(over.read_text()) if over.exists() else {})
-    loop_home.write(tmp_path, yaml.safe_dump(given, sort_keys=False))
+    loop_home.write(tmp_path, recipe_home.text(recipe))
     experiment = loop_home.load(tmp_path, *(f"train.0.{key}={value}" for key, value in TINY.items()))
     experiment.run()
     assert experiment.state().next_round() is None

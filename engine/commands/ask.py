@@ -16,10 +16,11 @@ Of = Annotated[str | None, typer.Option("-e", "--experiment", metavar="EXPERIMEN
 
 def sql(
     query: Annotated[str | None, typer.Argument(help="A SELECT, or @NAME of a shipped query.")] = None,
-    file: Annotated[Path | None, typer.Option("-f", "--file", help="Take the query from a file.")] = None,
+    file: Annotated[str | None, typer.Option("-f", "--file", metavar="FILE", help="A SQL file, or a shipped query's name.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the shipped queries with their parameters.")] = False,
     experiment: Of = None,
     at: At = None,
-    param: Annotated[list[str] | None, typer.Option("--param", metavar="KEY=VALUE", help="Value of $KEY; may be repeated.")] = None,
+    param: Annotated[list[str] | None, typer.Option("-p", "--param", metavar="KEY=VALUE", help="Value of $KEY; may be repeated.")] = None,
     csv: Annotated[bool, typer.Option("--csv", help="Print CSV.")] = False,
     limit: Annotated[int, typer.Option(help="Rows of the table to print; 0: all. CSV and JSON always have all.")] = 100,
     export: Export = None,
@@ -32,6 +33,9 @@ def sql(
     """
     from engine.report import ask
 
+    if listed:
+        _list(query or file, json)
+        return
     place = home_of(home)
     if export is not None:
         text = ask.script(place)
@@ -48,6 +52,23 @@ def sql(
         ask.print_csv(relation)
     else:
         ask.print_table(relation, out(), limit)
+
+
+def _list(name: str | None, json: bool) -> None:
+    """The shipped queries, or one of them, with what each of their parameters means."""
+    from engine.report import queries
+
+    rows = queries.catalogue()
+    if name is not None:
+        rows = [row for row in rows if row["name"] == queries.find(name).stem]
+    if json:
+        emit(rows)
+        return
+    for row in rows:
+        say(f"@{row['name']}  {row['description']}")
+        for one in row["parameters"]:
+            say(f"    {queries.Parameter(**one)}")
+    say("run one with `rondo sql @NAME -p KEY=VALUE`, perhaps -e EXPERIMENT, which gives $experiment")
 
 
 def lineage(

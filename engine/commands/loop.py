@@ -58,7 +58,8 @@ def run(
 ) -> None:
     """Run an experiment, or go on with it.
 
-    To the last round, or until the gate asks for a person (exit 3). After a crash it goes on where it was.
+    To the last round, until the learning curve is flat (`stop`), or until the gate asks for a person (exit 3). After a crash it
+    goes on where it was.
     """
     from engine.errors import RondoError, SpecError
     from engine.experiment import parse_round
@@ -127,13 +128,15 @@ def _tell_dagster(found: Experiment) -> None:
 def _after(found: Experiment, state: State, entries: list[Entry], stopped: Stopped | None, json: bool) -> None:
     from engine.experiment import key
     from engine.report import text
+    from engine.report.status import ended
     from engine.report.status import status as look
 
-    report = look(found, state)
+    report, flat = look(found, state), state.flat()
     if json:
         kept = ("step", "state", "rows_in", "rows_out", "seconds", "reused_from")
         steps = [{"round": key(entry.round)} | {name: getattr(entry, name) for name in kept} for entry in entries]
-        emit(report.as_json() | {"steps": steps, "stopped": None if stopped is None else str(stopped)})
+        ends = {"stopped": None if stopped is None else str(stopped), "flat": None if flat is None else flat.why}
+        emit(report.as_json() | {"steps": steps} | ends)
         return
     text.status(out(), report, short=True)
     copied = sum(entry.state == "reused" for entry in entries)
@@ -141,6 +144,9 @@ def _after(found: Experiment, state: State, entries: list[Entry], stopped: Stopp
         say(f"{len(entries)} steps ran" + (f", {copied} of them copied from equal ones" if copied else ""))
     elif stopped is None:
         say("nothing to do: every round is as the ledger has it")
+    if flat is not None:
+        say(ended(flat))
+        say(f"  next: {flat.hint(found.name)}")
     text.commands(out(), found, report)
 
 

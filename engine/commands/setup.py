@@ -1,4 +1,4 @@
-"""Commands before a run: init, validate, recipes, spec, env."""
+"""Commands before a run: init, validate, recipes, methods, spec, env."""
 
 from __future__ import annotations
 
@@ -78,6 +78,37 @@ def recipes(name: Annotated[str | None, typer.Argument(help="Print this one's YA
         return
     show(out(), ("recipe", "description"), rows, wide=0)
     say("use one with `extends: NAME`; `rondo recipes NAME` prints it")
+
+
+def methods(
+    name: Annotated[str | None, typer.Argument(metavar="[KIND|NAME]", help="verifier, measure, picker, ..., or one method.")] = None,
+    json: JsonOption = False,
+) -> None:
+    """List what a spec can name: scorers, pickers, embedders ...
+
+    With a kind or a name also their settings.
+    """
+    from engine.report.grid import show
+    from engine.report.methods import KINDS
+    from engine.report.methods import methods as find
+
+    found = find(name) if name in KINDS else find(None, name)
+    if json:
+        emit([one.as_json() for one in found])
+        return
+    if name is None:
+        show(out(), ("kind", "method", "what it is"), [(one.kind, one.name, one.trouble or one.description) for one in found], wide=110)
+        say("`rondo methods NAME` prints its settings")
+        return
+    for one in found:
+        say(f"{one.name}  ({one.kind}; {one.field})  {one.trouble or one.description}")
+        if one.gives:
+            say(f"    {one.gives}")
+        if one.needs:
+            say(f"    needs the columns {', '.join(f'{column} ({kind})' for column, kind in one.needs.items())}")
+        rows = [(f"    {f.name}", f.type, f.default, f.unit, f.description) for f in one.settings]
+        if rows:
+            show(out(), ("    setting", "type", "default", "unit", "description"), rows, wide=0)
 
 
 def spec(prefix: Annotated[str, typer.Argument(help="Only fields that start so, e.g. generate")] = "", json: JsonOption = False) -> None:

@@ -1,7 +1,7 @@
 """The evaluate room: metrics of a checkpoint on held-out prompts. It fills the table `evaluations`.
 
 A metric is a SQL file, sql/metrics/<name>.sql or metrics/<name>.sql beside the spec, that gives one value for each prompt
-(columns prompt_id, value) over the relation `answers`; `name@k` binds $k. The engine averages over prompts.
+(columns prompt_id, value) over the relation `answers`; `name@k` binds $k, `name@k-s` also $s. The engine averages over prompts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.spec import Spec
 from engine.sqlfile import SqlFile
 from engine.views import SQL
 
-NAME = re.compile(r"([a-z][a-z0-9_]*)(?:@(\d+))?")
+NAME = re.compile(r"([a-z][a-z0-9_]*)(?:@(\d+)(?:-(\d+))?)?")
 S, F, I = pa.string(), pa.float64(), pa.int64()  # noqa: E741 - as in engine.tables
 ANSWERS = pa.schema(
     [
@@ -40,10 +40,10 @@ ANSWERS = pa.schema(
 JUDGED = re.compile(r"\b(score|verdict)\b")
 
 
-def parse(name: str, spec_path: Path | None = None) -> tuple[SqlFile, int | None]:
-    """The file of a metric and its k: 'pass@4' -> (pass.sql, 4), 'mean' -> (mean.sql, None).
+def parse(name: str, spec_path: Path | None = None) -> tuple[SqlFile, dict[str, int]]:
+    """The file of a metric and its numbers: 'pass@4' -> (pass.sql, {k: 4}), 'pass_s@4-2' -> (pass_s.sql, {k: 4, s: 2}), 'mean'.
 
-    SpecError with the nearest name for an unknown metric, for a missing k and for one that the file does not use.
+    SpecError with the nearest name for an unknown metric, for a missing number and for one that the file does not use.
     """
     match = NAME.fullmatch(name)
     known = sorted(path.stem for folder in _folders(spec_path) for path in folder.glob("*.sql"))
@@ -52,12 +52,13 @@ def parse(name: str, spec_path: Path | None = None) -> tuple[SqlFile, int | None
         raise SpecError(f"no metric {name!r}", where="evaluate.metrics", hint=nearest(stem, known))
     paths = (folder / f"{match[1]}.sql" for folder in _folders(spec_path))
     file = sqlfile.read(next(path for path in paths if path.is_file()))
-    k = int(match[2]) if match[2] else None
-    if "k" in file.parameters and not k:
-        raise SpecError(f"metric {name!r} needs a k of 1 or more", where="evaluate.metrics", hint=f"e.g. {match[1]}@4")
-    if k is not None and "k" not in file.parameters:
-        raise SpecError(f"metric {match[1]!r} takes no k, found {name!r}", where="evaluate.metrics", hint=f"write {match[1]}")
-    return file, k
+    given = {letter: int(text) for letter, text in zip("ks", match.groups()[1:], strict=True) if text}
+    for letter, example in (("k", "4"), ("s", "4-2")):
+        if letter in file.parameters and not given.get(letter):
+            raise SpecError(f"metric {name!r} needs a {letter} of 1 or more", where="evaluate.metrics", hint=f"e.g. {match[1]}@{example}")
+        if letter in given and letter not in file.parameters:
+            raise SpecError(f"metric {match[1]!r} takes no {letter}, found {name!r}", where="evaluate.metrics", hint=f"write {match[1]}")
+    return file, given
 
 
 def check(spec: Spec, spec_path: Path | None = None) -> None:

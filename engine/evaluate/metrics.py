@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 
+from engine import macros
 from engine.errors import QueryError
 from engine.evaluate import parse
 
@@ -23,13 +24,15 @@ class Metrics:
         self.prompts = set(answers["prompt_id"].to_pylist())
         self._connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
         self._connection.register("answers", answers)
+        self._macros: set[str] = set()
 
     def values(self, name: str) -> dict[str, float | None]:
         """A value for each prompt. QueryError where the SQL fails, or does not give exactly one number a prompt."""
-        file, k = parse(name, self.spec_path)
+        file, given = parse(name, self.spec_path)
         where = f"{file.path}: metric {name}"
         try:
-            params = file.bind({} if k is None else {"k": k})
+            params = file.bind(given)
+            macros.make(self._connection, [file.text], self._macros)
             relation = self._connection.sql(file.query(), params=params) if params else self._connection.sql(file.query())
             rows = relation.to_arrow_table()
         except duckdb.Error as error:

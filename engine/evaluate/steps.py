@@ -29,9 +29,10 @@ class EvaluationStep(Step):
         return [Ref("generations", "eval"), *scores, *(Ref("prompts", suite, "base") for suite in suites(spec))]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        """The SQL of every metric, its k, and whether topics are told apart."""
+        """The SQL of every metric, its numbers, and whether topics are told apart."""
         metrics = {name: parse(name, spec_path) for name in spec.evaluate.metrics}
-        return {"metrics": {name: [file.code(), k] for name, (file, k) in metrics.items()}, "by_topic": spec.evaluate.by_topic}
+        texts = {name: [file.code(), *(given.values() or [None])] for name, (file, given) in metrics.items()}
+        return {"metrics": texts, "by_topic": spec.evaluate.by_topic}
 
     def run(self, ctx: Context) -> Output:
         """A row for each suite, metric and topic (null: all). StepError where a prompt lacks an answer or a score."""

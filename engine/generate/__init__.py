@@ -62,10 +62,11 @@ class Backend(ABC):
 
     @abstractmethod
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of `generations` (no partition columns), `job.samples` for each prompt of `batch`."""
+        """Rows of `generations` (no partition columns): to each row of `batch` the answers that `engine.generate.asks` reads from it."""
 
 
-backends: Registry[type[Backend]] = Registry("generate", not_methods=("cache", "decode", "rows", "sampler", "steps", "stops"))
+_HELPERS = ("answering", "asks", "budget", "cache", "calibrate", "decode", "followup", "rows", "sampler", "steps", "stops", "until")
+backends: Registry[type[Backend]] = Registry("generate", not_methods=_HELPERS)
 
 
 def params(name: str, values: dict[str, Any], field: str) -> Any:

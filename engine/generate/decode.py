@@ -59,14 +59,17 @@ class Decoder:
         self._exact = model.dtype in (torch.float32, torch.float64)
 
     @torch.inference_mode()
-    def decode(self, prompts: Sequence[Sequence[int]], samples: int, keys: np.ndarray, limits: Sequence[int]) -> list[Answer]:
-        """`samples` answers for each prompt (token ids, not empty), prompt by prompt.
+    def decode(
+        self, prompts: Sequence[Sequence[int]], samples: int | Sequence[int], keys: np.ndarray, limits: Sequence[int]
+    ) -> list[Answer]:
+        """`samples` answers (a number, or one for each prompt) to each prompt (token ids, not empty), prompt by prompt.
 
-        `keys` (prompts x samples) are the answers' random streams; `limits` the most tokens for each prompt's answers.
+        `keys` (one an answer) are the answers' random streams; `limits` the most tokens for each prompt's answers.
         """
-        n = len(prompts) * samples
-        self._prompts, self._samples, self._keys = prompts, samples, keys
-        self._limits = np.repeat(np.minimum(limits, self.max_tokens), samples)
+        self._of = np.repeat(np.arange(len(prompts)), samples)  # the prompt of each answer
+        n = len(self._of)
+        self._prompts, self._keys = prompts, keys
+        self._limits = np.minimum(limits, self.max_tokens)[self._of]
         self._out = np.zeros((n, int(self._limits.max())), dtype=np.int64)
         self._logps, self._count, self._stopped = np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=bool)
         rows, cache, logits = self._prefill()
@@ -110,11 +113,10 @@ class Decoder:
         positions = torch.from_numpy(np.maximum(real.cumsum(axis=1) - 1, 0)).to(device)
         cache = roomy_cache(self.model)
         logits = self._forward(torch.from_numpy(ids).to(device), mask, positions, cache)
-        index = np.arange(len(lengths) * self._samples)
-        repeat = torch.from_numpy(index // self._samples).to(device)
-        if self._samples > 1:
+        repeat = torch.from_numpy(self._of).to(device)
+        if len(self._of) > len(lengths):
             cache.reorder_cache(repeat)
-        rows = _Rows(index, torch.from_numpy(lengths).to(device)[repeat], None if mask is None else mask[repeat])
+        rows = _Rows(np.arange(len(self._of)), torch.from_numpy(lengths).to(device)[repeat], None if mask is None else mask[repeat])
         return rows, cache, logits[repeat]
 
     def _next(self, rows: _Rows, tokens: np.ndarray, cache: DynamicCache, step: int) -> torch.Tensor:
@@ -143,7 +145,7 @@ class Decoder:
 
     def _alone(self, answer: int, tokens: np.ndarray) -> torch.Tensor:
         """Logits (tokens + 1, vocabulary) after an answer's prompt and after each of its `tokens`, from a batch of its own."""
-        prompt = self._prompts[answer // self._samples]
+        prompt = self._prompts[self._of[answer]]
         ids = torch.tensor([[*prompt, *tokens.tolist()]], device=self.model.device)
         positions = torch.arange(ids.shape[1], device=ids.device).unsqueeze(0)
         return self._forward(ids, None, positions, None, every=True)[len(prompt) - 1 :]

@@ -18,6 +18,7 @@ from pydantic import Field
 from engine import datafiles
 from engine.errors import DataError
 from engine.generate import Backend, Job, Params, backends
+from engine.generate.asks import asked
 from engine.generate.rows import POLICY, generations
 from engine.ids import content_id, prompt_id
 from engine.registry import nearest
@@ -47,7 +48,7 @@ class Recorded(NamedTuple):
 
 @backends.register("recorded")
 class RecordedBackend(Backend):
-    """Reads the files once; `job.samples` answers a prompt, in the order of the files."""
+    """Reads the files once; as many answers a prompt as are asked, in the order of the files."""
 
     revision = 1
     needs_model = False
@@ -80,8 +81,8 @@ class RecordedBackend(Backend):
 
     def prepare(self, prompts: pa.Table) -> pa.Table:
         """The prompts with enough answers. DataError that names the others, unless `missing: skip`."""
-        samples, keep, short, unused = self.job.samples, [], [], 0
-        for prompt, messages in zip(prompts["prompt_id"].to_pylist(), prompts["messages"].to_pylist(), strict=True):
+        keep, short, unused, most = [], [], 0, asked(self.job, prompts).counts
+        for prompt, messages, samples in zip(prompts["prompt_id"].to_pylist(), prompts["messages"].to_pylist(), most, strict=True):
             count = len(self._found(prompt, messages))
             keep.append(count >= samples)
             unused += max(0, count - samples) if count >= samples else count
@@ -90,7 +91,7 @@ class RecordedBackend(Backend):
         if short and (self._params.missing == "error" or not any(keep)):
             shown = "\n  ".join(short[:SHOWN]) + (f"\n  and {len(short) - SHOWN} more" if len(short) > SHOWN else "")
             raise DataError(
-                f"{len(short)} of {len(keep)} prompts have fewer than {samples} recorded answers:\n  {shown}",
+                f"{len(short)} of {len(keep)} prompts have fewer than {_span(most)} recorded answers:\n  {shown}",
                 where=str(self._params.path),
                 hint="lower `samples`, add answers, or set params.missing: skip in the spec",
             )
@@ -99,17 +100,15 @@ class RecordedBackend(Backend):
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The recorded answers of a batch."""
-        began, samples = time.perf_counter(), self.job.samples
-        prompts = batch.column("prompt_id").to_pylist()
-        taken = [
-            answer
-            for prompt, messages in zip(prompts, batch.column("messages").to_pylist(), strict=True)
-            for answer in self._found(prompt, messages)[:samples]
-        ]
+        began, asks = time.perf_counter(), asked(self.job, batch)
+        known = zip(batch.column("prompt_id").to_pylist(), batch.column("messages").to_pylist(), strict=True)
+        found = {prompt: self._found(prompt, messages) for prompt, messages in known}
+        taken = [found[prompt][sample] for prompt, sample in zip(asks.prompts, asks.samples, strict=True)]
         return generations(
             self.job,
-            [prompt for prompt in prompts for _ in range(samples)],
+            asks.prompts,
             [answer.response for answer in taken],
+            samples=asks.samples,
             seconds=time.perf_counter() - began,
             actors=[answer.actor for answer in taken],
             models=[answer.model for answer in taken],
@@ -146,6 +145,10 @@ def _key(params: RecordedParams, row: dict[str, Any], place: str) -> str:
         return f"id:{prompt_id(value)}"
     kind = "a prompt id" if params.prompt_id else "text or a list of {role, content}"
     raise DataError(f"column {column!r}: expected {kind}, found {value!r:.80}", where=place)
+
+
+def _span(counts: list[int]) -> str:
+    return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
 
 
 def _is_message(value: Any) -> bool:

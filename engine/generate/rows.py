@@ -64,19 +64,21 @@ def generations(
     responses: Sequence[str],
     *,
     seconds: float,
+    samples: Sequence[int] | None = None,
     actors: Sequence[str] | None = None,
     models: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
     **columns: Sequence[Any] | None,
 ) -> pa.RecordBatch:
-    """One row for each response; `prompts` are the prompts' ids, each repeated `job.samples` times in a row.
+    """One row for each response; `prompts` are the prompts' ids and `samples` the trials' numbers, as `asked` gives them.
 
+    Without `samples` each prompt stands `job.samples` times in a row.
     `actors`, `models` and `sources` (what stands for the model in ids) are by default those of the job's model. `columns` are
     further columns of the table (finish_reason, prompt_tokens, response_tokens, logprob, meta). `seconds`: wall time of the batch.
     """
     n, table, seed = len(responses), TABLES["generations"], stream_seed(job)
     digest = job.model.digest if job.model else ""
-    samples = list(range(job.samples)) * (n // job.samples)
+    samples = samples if samples is not None else list(range(job.samples)) * (n // job.samples)
     models, actors = models or [digest] * n, actors or [POLICY] * n
     sampled = job.model is not None
     given: dict[str, Any] = {

@@ -1,153 +1,154 @@
-"""The steps of the generate room: `generations` (the policy answers the round's prompts) and `eval_generations`
-(the new checkpoint answers the held-out prompts)."""
+"""The steps of the generate room: `generations` (the policy answers the round's prompts), `eval_generations` (the new
+checkpoint answers the held-out prompts), and where the spec has them a calibration before and follow-ups after."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from engine import operators
-from engine.generate import Backend, Job, backends, params
-from engine.spec import Evaluate, Generate, Sampler, Spec
+from engine.errors import SpecError
+from engine.generate import Backend, backends, calibrate, followup
+from engine.generate.answering import COLUMNS, Answering, Setup, in_order, own_model
+from engine.generate.budget import Budget
+from engine.generate.until import Tally, sample
+from engine.score import judge
+from engine.spec import Spec
 from engine.specfile import at
 from engine.step import BASE, Context, Output, Ref, Step
 
-COLUMNS = ("prompt_id", "messages")
-SAMPLER = tuple(Sampler.model_fields)
+TRAIN = Ref("prompts", "train")
 
 
-class _Answers(Step):
-    """What both steps share: `_setup` says which backend, sampler and parameters a round has."""
+class Generations(Answering):
+    """The round's policy answers the round's prompts: `samples` times, as often as a plan says, or until enough are right."""
 
-    table: str | None = "generations"
-    which: Literal["policy", "checkpoint"]
+    name, part = "generations", "rollout"
 
-    def __init__(self, spec: Spec) -> None:
-        self.on_device = self._backend(spec).needs_model
+    def setup(self, spec: Spec) -> Setup:
+        own = spec.generate
+        return Setup(own.backend, own.params, "generate.params", own, own.samples, own.batch)
 
-    @abstractmethod
-    def _setup(self, spec: Spec) -> tuple[str, Generate | Evaluate, Mapping[str, Any], str]:
-        """The backend's name, the settings, the backend's own settings, and the field where those stand."""
+    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
+        return "policy"
 
-    def _backend(self, spec: Spec) -> type[Backend]:
-        return backends.load(self._setup(spec)[0])
-
-    @abstractmethod
-    def prompts(self, spec: Spec) -> list[Ref]:
-        """The parts with the prompts that are answered, in order."""
+    def draws(self, spec: Spec) -> bool:
+        return super().draws(spec) or spec.generate.plan is not None  # the plan may say another temperature
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        """The model, where the backend needs one, and the prompts."""
-        model = Ref("policy") if self.which == "policy" else Ref("checkpoints", "policy")
-        return [*([model] if self._backend(spec).needs_model else []), *self.prompts(spec)]
+        """The policy, where the backend needs one, the round's training prompts, and the plan that it follows."""
+        return [*self.model_refs(spec), TRAIN, *([Ref("plan", spec.generate.plan)] if spec.generate.plan else [])]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        """Backend, sampler and samples; seed and round only where something is drawn. The batch size changes no row."""
-        name, chosen, values, field = self._setup(spec)
-        backend = backends.load(name)
-        own = backend.settings(params(name, dict(values), field), spec_path)
-        settings: dict[str, Any] = {"backend": name, "revision": backend.revision, "params": own, "samples": chosen.samples}
-        if backend.needs_model:
-            settings |= chosen.model_dump(mode="json", include=set(SAMPLER))
-            settings |= {"chat": spec.generate.chat, "trust_remote_code": spec.models.trust_remote_code}
-            if chosen.temperature > 0:
-                settings |= {"seed": spec.seed, "round": round_}
+        settings, until = super().settings(spec, round_, spec_path), spec.generate.until
+        if until:
+            settings |= {"samples": None, "until": until.model_dump(mode="json"), "judge": judge.settings(spec)}
         return settings
 
     def run(self, ctx: Context) -> Output:
-        """Answers every prompt; rows in the order of the prompts, then of the samples."""
-        name, chosen, values, field = self._setup(ctx.spec)
-        backend_class = backends.load(name)
-        job = Job(
-            params=params(name, dict(values), field),
-            sampler=chosen,
-            samples=chosen.samples,
-            chat=ctx.spec.generate.chat,
-            model=ctx.model(self.which) if backend_class.needs_model else None,
-            device=ctx.device,
-            seed=ctx.spec.seed,
-            round=ctx.round,
-            step=self.name,
-            trust_remote_code=ctx.spec.models.trust_remote_code,
-            spec_path=ctx.spec_path,
-        )
-        backend = backend_class(job)
-        prompts = pa.concat_tables([ctx.read(ref, COLUMNS).select(COLUMNS) for ref in self.prompts(ctx.spec)])
-        ready = backend.prepare(prompts)
-        for what, count in backend.detail.items():
-            if count:
-                ctx.progress.note(f"{self.name}: {what.replace('_', ' ')}: {count}")
-        rows = operators.run(
-            lambda: backend,
-            ready,
-            key="prompt_id",
-            batch=max(1, chosen.batch // chosen.samples),
-            journal=ctx.journal,
-            progress=ctx.progress,
-            label=self.name,
-            per_row=chosen.samples,
-        )
-        return Output({("generations", self.part): _sorted(rows, prompts)}, rows_in=prompts.num_rows, detail=backend.detail)
+        """Rows in the order of the prompts, then of the samples. StepError for a plan that cannot be followed."""
+        own = ctx.spec.generate
+        columns = (*COLUMNS, "reference") if own.until else COLUMNS
+        prompts = ctx.read(TRAIN, columns).select(columns)
+        plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
+        budget = Budget.of(own, plan, prompts["prompt_id"].to_pylist(), self.name)
+        backend = self.backend(ctx, budget.sampler)
+        rows, detail = (self._until if own.until else self._fixed)(ctx, backend, prompts, budget)
+        self.note(ctx, backend)
+        detail |= {"plan": budget.planned} if own.plan else {}
+        return Output({("generations", self.part): in_order(rows, prompts)}, prompts.num_rows, {**backend.detail, **detail})
+
+    def _fixed(self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget) -> tuple[pa.Table, dict[str, Any]]:
+        counts = [budget.samples(prompt) for prompt in prompts["prompt_id"].to_pylist()]
+        if set(counts) == {ctx.spec.generate.samples}:
+            return self.answer(ctx, backend, backend.prepare(prompts)), {}
+        asks = prompts.append_column("samples", pa.array(counts, pa.int64()))
+        asks = asks.filter(pa.array([count > 0 for count in counts], pa.bool_()))
+        return self.answer(ctx, backend, backend.prepare(asks)), {"prompts_not_asked": prompts.num_rows - asks.num_rows}
+
+    def _until(self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget) -> tuple[pa.Table, dict[str, Any]]:
+        until = ctx.spec.generate.until
+        assert until is not None
+        targets = {prompt: budget.target(prompt) for prompt in prompts["prompt_id"].to_pylist()}
+        most = pa.array([target.cap for target in targets.values()], pa.int64())
+        ready = backend.prepare(prompts.select(COLUMNS).append_column("samples", most)).select(COLUMNS)
+        tally = Tally({prompt: targets[prompt] for prompt in ready["prompt_id"].to_pylist()}, until.bar)
+        with closing(judge.Judge(ctx.spec, prompts, self.name)) as judged:
+
+            def ask(asks: pa.Table, wave: int) -> pa.Table:
+                return self.answer(ctx, backend, asks, ctx.journal / f"wave-{wave:04d}", f"{self.name}, wave {wave + 1}")
+
+            def score(rows: pa.Table, wave: int) -> list[float | None]:
+                return judged(rows, ctx.journal / f"judged-{wave:04d}", ctx.progress)
+
+            found, waves = sample(ready, tally, until.wave, ask, score)
+        detail = {"until": until.model_dump(mode="json"), "waves": waves, **tally.detail()}
+        if detail["prompts_short"]:
+            text = f"{detail['prompts_short']} of {ready.num_rows} prompts used up their trials before they had enough"
+            ctx.progress.note(f"{self.name}: {text} ({detail['deficit_right']} right, {detail['deficit_wrong']} wrong answers missing)")
+        return pa.concat_tables(found), detail
 
 
-def _sorted(rows: pa.Table, prompts: pa.Table) -> pa.Table:
-    place = pc.index_in(rows["prompt_id"], value_set=prompts["prompt_id"].combine_chunks())
-    order = pc.sort_indices(pa.table({"place": place, "sample": rows["sample"]}), [("place", "ascending"), ("sample", "ascending")])
-    return rows.take(order)
-
-
-class Generations(_Answers):
-    """The round's policy answers the round's prompts."""
-
-    name = "generations"
-    part = "rollout"
-    which = "policy"
-
-    def _setup(self, spec: Spec) -> tuple[str, Generate | Evaluate, Mapping[str, Any], str]:
-        return spec.generate.backend, spec.generate, spec.generate.params, "generate.params"
-
-    def prompts(self, spec: Spec) -> list[Ref]:
-        """The round's training prompts."""
-        return [Ref("prompts", "train")]
-
-
-class EvalGenerations(_Answers):
+class EvalGenerations(Answering):
     """The round's checkpoint answers the held-out prompts of the base round."""
 
-    name = "eval_generations"
-    part = "eval"
-    which = "checkpoint"
+    name, part = "eval_generations", "eval"
 
-    def _setup(self, spec: Spec) -> tuple[str, Generate | Evaluate, Mapping[str, Any], str]:
+    def setup(self, spec: Spec) -> Setup:
         """As `evaluate` says, else as `generate` does; a checkpoint cannot be measured by answers of others, so a backend
         without a model is used only where `evaluate` names it."""
         own = spec.evaluate
-        if own.backend is None and backends.load(spec.generate.backend).needs_model:
-            return spec.generate.backend, own, {**spec.generate.params, **own.params}, "evaluate.params"
-        return own.backend or "transformers", own, own.params, "evaluate.params"
+        if own.backend is None:
+            backend, shared = own_model(spec)
+            return Setup(backend, {**shared, **own.params}, "evaluate.params", own, own.samples, own.batch)
+        return Setup(own.backend, own.params, "evaluate.params", own, own.samples, own.batch)
 
-    def prompts(self, spec: Spec) -> list[Ref]:
-        """The held-out splits that the spec has."""
-        return [Ref("prompts", split, "base") for split in ("gate", "test") if getattr(spec.prompts, split) is not None]
+    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
+        return "checkpoint"
+
+    def reads(self, spec: Spec, round_: int) -> list[Ref]:
+        """The new checkpoint, where the backend needs one, and the held-out splits that the spec has."""
+        return [*self.model_refs(spec), *_held_out(spec)]
+
+    def run(self, ctx: Context) -> Output:
+        """Rows in the order of the splits' prompts, then of the samples."""
+        prompts = pa.concat_tables([ctx.read(ref, COLUMNS).select(COLUMNS) for ref in _held_out(ctx.spec)])
+        backend = self.backend(ctx)
+        rows = self.answer(ctx, backend, backend.prepare(prompts))
+        self.note(ctx, backend)
+        return Output({("generations", self.part): in_order(rows, prompts)}, prompts.num_rows, backend.detail)
 
     def active(self, spec: Spec, round_: int) -> bool:
         """In the base and in every round, where there are held-out prompts."""
-        return round_ >= BASE and bool(self.prompts(spec))
+        return round_ >= BASE and bool(_held_out(spec))
+
+
+def _held_out(spec: Spec) -> list[Ref]:
+    return [Ref("prompts", split, "base") for split in ("gate", "test") if getattr(spec.prompts, split) is not None]
 
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The room's steps. `generations` is always listed; the graph leaves it out where nothing reads it."""
-    return [Generations(spec), EvalGenerations(spec)]
+    found: list[Step] = [Generations(spec), EvalGenerations(spec)]
+    if spec.calibrate:
+        found.append(calibrate.CalibrateGenerations(spec))
+    return [*found, *followup.steps(spec, spec_path)]
 
 
 def check(spec: Spec, spec_path: Path) -> None:
     """Raises SpecError or DataError for a backend or settings of one that cannot work, before anything runs."""
-    for step in steps(spec):
+    for step in steps(spec, spec_path):
         for round_ in range(spec.rounds) if spec.stages else range(1):
             if step.active(at(spec, round_), round_):
                 step.settings(at(spec, round_), round_, spec_path)
+
+
+def check_until(spec: Spec) -> None:
+    """SpecError where waves cannot be judged, or give the same answer again and again."""
+    own = spec.generate
+    if own.until and not spec.verifiers:
+        raise SpecError("generate.until: nothing says which answers are right", hint="add a verifier to `score`")
+    if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).needs_model:
+        raise SpecError("generate.until: at temperature 0 every trial gives the same answer", hint="set generate.temperature above 0")

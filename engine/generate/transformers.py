@@ -15,6 +15,7 @@ import pyarrow as pa
 from engine import models
 from engine.errors import DataError, ModelError
 from engine.generate import Backend, Job, backends
+from engine.generate.asks import asked
 from engine.generate.rows import generations
 from engine.randomness import row_keys
 
@@ -68,21 +69,22 @@ class Transformers(Backend):
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """Answers a batch. DataError for a prompt without tokens or too long for the model."""
-        began, job, samples = time.perf_counter(), self.job, self.job.samples
+        began, job, asks = time.perf_counter(), self.job, asked(self.job, batch)
         decoder, stops, longest = self._loaded
         prompts = batch.column("prompt_id").to_pylist()
         tokens = self._encode(batch.column("messages").to_pylist())
         limits = [self._limit(prompt, ids, longest) for prompt, ids in zip(prompts, tokens, strict=True)]
-        keys = row_keys(job.seed, job.round, job.step, (f"{prompt}/{k}" for prompt in prompts for k in range(samples)))
-        answers = decoder.decode(tokens, samples, keys, limits)
+        keys = row_keys(job.seed, job.round, job.step, asks.streams)
+        answers = decoder.decode(tokens, asks.counts, keys, limits)
         texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return generations(
             job,
-            [prompt for prompt in prompts for _ in range(samples)],
+            asks.prompts,
             [stops.cut(text) for text in texts] if stops else texts,
+            samples=asks.samples,
             seconds=time.perf_counter() - began,
             finish_reason=["stop" if answer.stopped else "length" for answer in answers],
-            prompt_tokens=[len(ids) for ids in tokens for _ in range(samples)],
+            prompt_tokens=[len(ids) for ids, count in zip(tokens, asks.counts, strict=True) for _ in range(count)],
             response_tokens=[answer.drawn for answer in answers],
             logprob=[answer.logprob for answer in answers],
         )

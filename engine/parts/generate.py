@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from pydantic import model_validator
+
 from engine.parts.part import F, Part, Slug
+
+TAKEN = {"calibrate", "checkpoint", "clusters", "embeddings", "eval", "pick", "plan", "scores"}  # other steps' names begin so
 
 
 class Sampler(Part):
@@ -30,13 +34,21 @@ class Generate(Sampler):
     chat: bool | None = F(None, "use the model's chat template; none: where it has one")
     params: dict[str, Any] = F({}, "settings of the backend's own")
     until: Until | None = F(None, "sample each prompt in waves until it has enough; replaces `samples`")
-    plan: Slug | None = F(None, "entry of `plan` with keys temperature, top_p, samples, right, wrong, cap; item_id: a prompt, null: all")
+    plan: Slug | None = F(
+        None, "entry of `plan` with keys temperature, top_p, samples, right, wrong, cap; item_id null: all prompts, or for counts a prompt"
+    )
 
 
 class Calibrate(Part):
     prompts: int | None = F(None, "how many of the round's prompts, the first in a fixed hash order; none: all", "prompts", gt=0)
     samples: int = F(8, "answers a prompt and temperature", "answers", gt=0)
     temperatures: tuple[float, ...] = F(..., "temperatures that are tried", min_length=1)
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Calibrate:
+        if min(self.temperatures) < 0 or len(set(self.temperatures)) < len(self.temperatures):
+            raise ValueError(f"temperatures: expected different numbers from 0 up, found {list(self.temperatures)}")
+        return self
 
 
 class Followup(Sampler):
@@ -47,3 +59,9 @@ class Followup(Sampler):
     params: dict[str, Any] = F({}, "values of the $names in the SQL")
     samples: int = F(1, "answers a row of the SQL", "answers", gt=0)
     model: Literal["policy", "base"] = F("policy", "who answers")
+
+    @model_validator(mode="after")
+    def _free(self) -> Followup:
+        if self.name in TAKEN:
+            raise ValueError(f"name: {self.name!r} would give a step the name of another one; take a name that is not in {sorted(TAKEN)}")
+        return self

@@ -95,14 +95,17 @@ class Gate(Part):
 
 
 class Stop(Part):
-    """The learning curve of a metric, fitted as -a x^-b + c; the experiment ends when the gain left is small."""
+    """The learning curve of a metric of the gate split, fitted as -a x^-b + c; the experiment ends when the gain left is small."""
 
     metric: str = F("pass@1", "a metric of `evaluate`")
     x: Literal["rounds", "rows"] = F("rounds", "what the curve runs over: rounds trained, or rows trained so far")
     tau: float = F(0.01, "the predicted gain under which it stops", gt=0)
     min_points: int = F(4, "measured points before it may stop", "points", ge=3)
-    patience: int = F(2, "rounds in a row that must say stop", "rounds", gt=0)
+    patience: int = F(2, "rounds in a row whose curve must say so", "rounds", gt=0)
     max_asymptote: float = F(1.0, "largest value that the metric can have")
+    weights: Literal["binomial", "variance", "equal"] = F(
+        "binomial", "of a point p over n prompts in the fit: n p (1 - p), n / (p (1 - p)), or 1"
+    )
 
 
 class Compute(Part):

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from engine.errors import StepError
 from engine.promotion import Decision
+from engine.promotion import stop as stopping
 from engine.promotion.gate import Metrics, judge
 from engine.rows import only
 from engine.spec import Spec
@@ -67,7 +68,8 @@ class PromotionStep(Step):
             datetime.now(UTC),
         )
         rows = pa.Table.from_pylist([decision.row()], schema=TABLES["promotions"].columns)
-        return Output({("promotions", "policy"): rows}, 1, {"decision": decision.decision, "reason": reason})
+        # The verdict of `stop` is no part of the decision: it stands in the ledger alone, so a changed `stop` is no drift.
+        return Output({("promotions", "policy"): rows}, 1, {"decision": decision.decision, "reason": reason} | stopping.verdict(ctx))
 
     def _sequence(self, ctx: Context) -> int:
         """After every row of this round and of those before, superseded ones included: a reopened round decides once more."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import DataError
+from engine.prompts import hygiene, mix
 from engine.prompts.demonstrations import demonstrations
-from engine.prompts.splits import disjoint, load
+from engine.prompts.groups import grouping
+from engine.prompts.pool import pool, pool_reads, pool_settings
+from engine.prompts.splits import Splits, disjoint, load
 from engine.spec import Spec
+from engine.step import Silent
+
+__all__ = ["check", "pool", "pool_reads", "pool_settings"]
 
 
 def check(spec: Spec, spec_path: Path) -> dict[str, int]:
-    """Reads every file of the spec and raises what is wrong with any of its rows; needs no lake.
+    """Reads every file of the spec and raises what is wrong with any of its rows; needs no lake, and runs no rule of hygiene.
 
     Returns rows by split (`train`, `gate`, `test`; `base` where a base trains; `<split>_duplicates` where some were left out).
     """
@@ -30,4 +36,20 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         disjoint(rows, "base", splits.gate, "gate")
         disjoint(rows, "base", splits.test, "test")
         counts |= {"base": len(rows)} | ({"base_duplicates": left_out} if left_out else {})
+    _check_choice(spec, spec_path, splits)
     return counts
+
+
+def _check_choice(spec: Spec, spec_path: Path, splits: Splits) -> None:
+    """Hygiene and mix: their settings against the files."""
+    hygiene.check(spec, hygiene.Scene(spec.seed, spec_path, Silent(), held={"gate": splits.gate, "test": splits.test}), splits.train)
+    mixture = spec.prompts.mix
+    if mixture is None:
+        return
+    if mixture.by == "cluster":
+        mix.cluster_part(spec)
+        return
+    group = grouping(splits.train, mixture.by, "prompts.mix.by")
+    sizes = dict.fromkeys(sorted({group(row) for row in splits.train}), 1)
+    mix.known(mixture.weights, sizes, "prompts.mix.weights")
+    mix.known(mixture.fraction, sizes, "prompts.mix.fraction")

@@ -17,9 +17,10 @@ from engine.experiment import key
 from engine.home import Home
 from engine.lake import Lake
 from engine.query import Session, Window
-from engine.registry import nearest
+from engine.report import queries
 from engine.report.grid import dumps, plain, show
-from engine.views import SQL, export
+from engine.sqlfile import SqlFile
+from engine.views import export
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,48 +29,32 @@ BATCH = 4096  # rows that are held at once while printing
 
 
 def answer(
-    home: Home, query: str | None, file: Path | None, experiment: str | None, at: str | None, params: Sequence[str]
+    home: Home, query: str | None, file: str | None, experiment: str | None, at: str | None, params: Sequence[str]
 ) -> duckdb.DuckDBPyRelation:
     """The result of a query given as text, as @NAME of sql/queries, or as a file. QueryError with the place of a mistake."""
-    statement, where = _text(query, file)
+    found = _text(query, file)
     session, own = _session(home, experiment, at)
     given = dict(_param(one) for one in params)
-    if where == "query":
-        return session.run(statement, own | given, where)
-    from engine.sqlfile import SqlFile
-
-    shipped = SqlFile(Path(where), statement)
-    unknown = sorted(set(given) - shipped.parameters)
-    if unknown:
-        known = sorted(shipped.parameters)
-        raise QueryError(f"the SQL does not name ${unknown[0]}", where=where, hint=nearest(unknown[0], known) if known else "it names none")
-    return session.run(statement, {**shipped.defaults, **own, **given}, where)
+    if isinstance(found, str):
+        return session.run(found, own | given)
+    return session.run(found.text, queries.bind(found, given, own), str(found.path))
 
 
-def _text(query: str | None, file: Path | None) -> tuple[str, str]:
-    """The SQL and where it stands: 'query' for one given on the command line."""
+def _text(query: str | None, file: str | None) -> str | SqlFile:
+    """The SQL given on the command line, or the file that holds it."""
     if (query is None) == (file is None):
         raise QueryError(
             "give a query, @NAME, or -f FILE" if query is None else "give a query or -f FILE, not both",
             where="command line",
-            hint=f"shipped queries: {', '.join('@' + name for name in shipped_queries())}",
+            hint=f"shipped queries: {', '.join('@' + name for name in queries.shipped())}; `rondo sql --list` says what they do",
         )
-    if file is None and query is not None and query.startswith("@"):
-        known = shipped_queries()
-        if query[1:] not in known:
-            raise QueryError(f"no shipped query {query!r}", where=str(SQL / "queries"), hint=nearest(query[1:], list(known)))
-        file = known[query[1:]]
-    if file is None:
-        return query or "", "query"
+    if query is not None and not query.startswith("@"):
+        return query
+    path = queries.find(query or file or "")
     try:
-        return file.read_text(encoding="utf-8"), str(file)
+        return SqlFile(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise QueryError(f"cannot read the query: {error}", where=str(file)) from error
-
-
-def shipped_queries() -> dict[str, Path]:
-    """sql/queries by name."""
-    return {path.stem: path for path in sorted((SQL / "queries").glob("*.sql"))}
+        raise QueryError(f"cannot read the query: {error}", where=str(path)) from error
 
 
 def _session(home: Home, experiment: str | None, at: str | None) -> tuple[Session, dict[str, Any]]:
@@ -122,7 +107,9 @@ def _param(given: str) -> tuple[str, Any]:
     if not equals or not name:
         raise QueryError(f"--param {given!r}: expected KEY=VALUE", where="command line")
     try:
-        return name.lstrip("$"), yaml.safe_load(value)
+        parsed = yaml.safe_load(value)
+        # an id such as 0012345678901234 is text, though YAML would take it for an (octal) number
+        return name.lstrip("$"), value if isinstance(parsed, int) and not isinstance(parsed, bool) and str(parsed) != value else parsed
     except yaml.YAMLError as error:
         raise QueryError(f"--param {given!r}: the value is not YAML", where="command line", hint="put quotes around text") from error
 

@@ -14,7 +14,12 @@ from engine.report import known
 from engine.step import BASE
 
 # table, part and column whose values say which rows two sides share
-SHARED = (("prompts", "train", "prompt_id"), ("selected", None, "row_id"), ("pairs", None, "row_id"))
+SHARED = (
+    ("prompts", "train", "prompt_id"),
+    ("prompts_dropped", None, "prompt_id"),
+    ("selected", None, "row_id"),
+    ("pairs", None, "row_id"),
+)
 
 
 @dataclass(frozen=True)

@@ -83,13 +83,15 @@ def plan(experiment: Experiment, first: int | None = None, until: int | None = N
         state = reopened(state, first)
     rates, ledger = Rates.of(experiment), Ledger(experiment.lake, experiment.name)
     lines: list[Line] = []
-    stopped, before = state.stopped(), None
+    stopped, flat, before = state.stopped(), state.flat(), None
     for round_ in range(BASE, experiment.spec.rounds if until is None else min(until + 1, experiment.spec.rounds)):
         if state.closed(round_):
             drift = [f"{v.step} ({v.why})" for v in state.drift(round_)]
             lines.append(Line(round_, "", "closed", "drift: " + "; ".join(drift) if drift else ""))
         elif stopped is not None:
             lines.append(Line(round_, "", "stopped", f"round {key(stopped.round)} was held: {stopped.reason}"))
+        elif flat is not None:
+            lines.append(Line(round_, "", "stopped", f"flat since round {key(flat.round)}: {flat.why}"))
         else:
             lines += _round(state, round_, before, rates, ledger)
             before = round_

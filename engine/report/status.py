@@ -14,6 +14,7 @@ from engine.home import Home
 from engine.lake import Lake
 from engine.ledger import OPENING
 from engine.locks import Lock
+from engine.promotion.stop import Flat
 from engine.query import Session, Window
 from engine.report import known
 from engine.rounds import State
@@ -40,7 +41,10 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Status:
-    """An experiment at one moment. `state`: new, open, running, stopped or done; `rounds` are rows of the view `rounds`."""
+    """An experiment at one moment. `rounds` are rows of the view `rounds`.
+
+    `state`: new, open, running, stopped (by the gate), or done (all rounds, or the learning curve is flat).
+    """
 
     experiment: str
     description: str
@@ -122,6 +126,10 @@ def _advice(state: State, name: str, now: str, rounds: list[dict[str, Any]]) -> 
         lines.append(f"rondo run {name} --from {key(held.round)}   after a change of the spec")
     elif following is not None and now != "running":
         lines.append(f"rondo run {name}   goes on with round {key(following)}")
+    flat = state.flat()
+    if flat is not None:
+        lines.append(ended(flat))
+        lines.append(flat.hint(name))
     drifted = [row["round"] for row in rounds if row["drift"]]
     if drifted:
         lines.append(f"round {drifted[0]} ran with other settings or files than the spec now has; closed rounds stay as they are")
@@ -130,6 +138,11 @@ def _advice(state: State, name: str, now: str, rounds: list[dict[str, Any]]) -> 
         if row["trouble"]:
             lines.append(f"round {row['round']}: drift cannot be told: {row['trouble']}")
     return lines
+
+
+def ended(flat: Flat) -> str:
+    """Why the stop rule ended an experiment, in one line."""
+    return f"the learning curve has flattened at round {key(flat.round)}: {flat.why}"
 
 
 def every(home: Home) -> list[dict[str, Any]]:

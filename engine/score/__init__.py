@@ -47,7 +47,10 @@ class Verifier(ABC):
         """Frees what it holds (a child process, a model); it may be used again."""
 
 
-_HELPERS = ("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic", "measured")
+_HELPERS = (
+    *("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic"),
+    *("judge", "measured", "forced", "reader", "choices"),
+)
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
 

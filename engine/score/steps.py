@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from engine import operators, tables
+from engine import tables
 from engine.errors import StepError
 from engine.ids import digest
-from engine.score import Verifier, make, version
+from engine.score import make, version
 from engine.score.combine import ITEM, combined, first_not_right, wide
-from engine.score.verify import RESULT, Verify, answers_of, frame
+from engine.score.judge import expression
+from engine.score.verify import RESULT, answers_of, frame, verdicts
 from engine.spec import Scorer, Spec
 from engine.step import BASE, Context, Output, Ref, Step
 
@@ -81,35 +82,20 @@ class Score(_Part):
         )
         unique = answers.unique("key", maintain_order=True).select("key", "response", "reference", "prompt")
         try:
-            verdicts = _verdicts(ctx, self, verifier, unique.to_arrow())
+            made = verdicts(verifier, unique.to_arrow(), ctx.journal, ctx.progress, self.name)
         finally:
             verifier.close()
-        rows = _scores(answers, verdicts, self.column, version(scorer, verifier))
+        rows = _scores(answers, made, self.column, version(scorer, verifier))
         if rows.num_rows != answers.height:
             raise StepError(f"{self.name}: {answers.height} generations in, {rows.num_rows} scores out")
         return Output({("scores", self.part): rows}, answers.height, {"scored_once": unique.height})
 
 
-def _verdicts(ctx: Context, step: Score, verifier: Verifier, unique: pa.Table) -> pa.Table:
-    if not unique.num_rows:
-        return RESULT.empty_table()
-    texts = pa.schema([(name, pa.string()) for name in unique.column_names])
-    return operators.run(
-        lambda: Verify(verifier),
-        unique.cast(texts),
-        key="key",
-        batch=verifier.batch,
-        journal=ctx.journal,
-        progress=ctx.progress,
-        label=step.name,
-    )
-
-
-def _scores(answers: pl.DataFrame, verdicts: pa.Table, column: str, scorer_version: str) -> pa.Table:
+def _scores(answers: pl.DataFrame, made: pa.Table, column: str, scorer_version: str) -> pa.Table:
     import polars as pl
 
     items = answers.select("item_id", "prompt_id", "key")
-    found = items.join(frame(verdicts, RESULT.names), on="key", how="inner", maintain_order="left")
+    found = items.join(frame(made, RESULT.names), on="key", how="inner", maintain_order="left")
     rows = found.select(
         "item_id",
         "prompt_id",
@@ -135,16 +121,16 @@ class Combine(_Part):
         return [Ref("scores", f"{self.of}/{scorer.column}") for scorer in spec.verifiers]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return {"combine": _expression(spec), "scorers": [scorer.column for scorer in spec.verifiers]}
+        return {"combine": expression(spec), "scorers": [scorer.column for scorer in spec.verifiers]}
 
     def run(self, ctx: Context) -> Output:
         import polars as pl
 
-        names, expression = [scorer.column for scorer in ctx.spec.verifiers], _expression(ctx.spec)
+        names, combine = [scorer.column for scorer in ctx.spec.verifiers], expression(ctx.spec)
         columns = ["item_id", "prompt_id", "value", "verdict", "detail"]
         scores = {name: ctx.read(ref, columns) for name, ref in zip(names, self.reads(ctx.spec, ctx.round), strict=True)}
         table = wide(scores, self.name)
-        values = frame(combined(expression, table.select(ITEM, *names).to_arrow()), [ITEM, "value"])
+        values = frame(combined(combine, table.select(ITEM, *names).to_arrow()), [ITEM, "value"])
         if values.height != table.height:
             raise StepError(f"{self.name}: {table.height} generations in, {values.height} values out")
         found = table.join(values, on=ITEM, how="left", maintain_order="left", validate="1:1")
@@ -157,10 +143,6 @@ class Combine(_Part):
             detail.alias("detail"),
             item_kind=pl.lit("generation"),
             scorer=pl.lit("score"),
-            scorer_version=pl.lit(digest("score", expression, names)),
+            scorer_version=pl.lit(digest("score", combine, names)),
         )
         return Output({("scores", self.part): tables.check("scores", rows.to_arrow())}, table.height)
-
-
-def _expression(spec: Spec) -> str:
-    return spec.combine or f'"{spec.verifiers[0].column}"'

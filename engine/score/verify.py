@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from engine import operators
 from engine.errors import StepError
 from engine.ids import content_id
 from engine.score import Verifier
+from engine.step import Progress
 
 if TYPE_CHECKING:
     import polars as pl
@@ -46,6 +49,16 @@ def frame(table: pa.Table, columns: list[str]) -> pl.DataFrame:
     found = pl.from_arrow(table.select(columns))
     assert isinstance(found, pl.DataFrame)
     return found
+
+
+def verdicts(verifier: Verifier, unique: pa.Table, journal: Path, progress: Progress, label: str) -> pa.Table:
+    """The verdict on each row of `unique` (key, response, reference, prompt), journaled batch by batch."""
+    if not unique.num_rows:
+        return RESULT.empty_table()
+    texts = pa.schema([(name, pa.string()) for name in unique.column_names])
+    return operators.run(
+        lambda: Verify(verifier), unique.cast(texts), key="key", batch=verifier.batch, journal=journal, progress=progress, label=label
+    )
 
 
 def answers_of(generations: pa.Table, prompts: list[pa.Table], verifier: Verifier, label: str) -> pl.DataFrame:

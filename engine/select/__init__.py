@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.errors import QueryError, SpecError
 from engine.spec import Spec
 from engine.stepsql import ANSWERS, StepSql
 
@@ -35,4 +36,11 @@ def check(spec: Spec, spec_path: Path) -> None:
         assert isinstance(step, PickStep)
         step.check(spec, spec_path)
     sql = load(spec, spec_path)
-    fits(sql.schema(spec, spec_path), sql.file, answers(sql))
+    kinds = fits(sql.schema(spec, spec_path), sql.file, answers(sql))
+    for train in spec.train:
+        if train.order == "selected" and "order" not in kinds:
+            text = f"train.order of {train.role} is selected, and the SQL gives no column \"order\""
+            raise QueryError(text, where=str(sql.file.path), hint='add a number AS "order" to the SELECT, or set train.order: random')
+        if train.order == "selected" and train.data == "cumulative" and spec.base:
+            text = f"train.order of {train.role} is selected, and data: cumulative brings the base's worked examples, which have no order"
+            raise SpecError(text, hint="set train.data: round, or train.order: random")

@@ -81,6 +81,11 @@ objectives: Registry[Any] = Registry(
 def objective(train: Train) -> Objective:
     """The objective that a spec's `train` entry names, its params checked. SpecError for an unknown method or param."""
     found = objectives.load(train.objective)()
+    if train.order == "selected" and found.reads != "selected":
+        raise SpecError(
+            f"train.order: selected, but the objective {train.objective} reads {found.reads}, which have no order",
+            hint="set train.order: random",
+        )
     try:
         found.Params.model_validate(train.params)
     except ValidationError as error:

@@ -6,6 +6,7 @@ half of the held-out accuracy (quickstart's base, three seeds: 0.22 against 0.49
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -32,5 +33,32 @@ def plan(row_ids: Sequence[str], *, batch_size: int, epochs: float, max_steps: i
     batches: list[list[int]] = []
     for epoch in range(-(-steps // per_epoch)):
         order = [by_id[i] for i in np.argsort(uniforms(keys, epoch), kind="stable")]
-        batches += [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        batches += _cut(order, batch_size)
     return batches[:steps]
+
+
+def as_selected(
+    row_ids: Sequence[str], orders: Sequence[float | None], *, batch_size: int, epochs: float, max_steps: int | None
+) -> list[list[int]]:
+    """As `plan`, with the rows in the order of the column `order` of `selected`, the smallest first, ties by row_id.
+
+    Every epoch repeats that order. StepError, naming rows, where one has no order (null or NaN), and without rows.
+    """
+    if not row_ids:
+        raise StepError("no rows to train on")
+    lost = sorted(row for row, order in zip(row_ids, orders, strict=True) if order is None or math.isnan(order))
+    if lost:
+        raise StepError(
+            f"train.order is selected, and {len(lost):,} of {len(row_ids):,} rows have no `order`, such as row {lost[0]}",
+            hint='let the SQL of `select` give every row a number as "order"; rows carried by data: cumulative keep the one of their '
+            "round, worked examples of a base have none (data: round leaves them out); or set train.order: random",
+        )
+    keyed = [(order, row) for order, row in zip(orders, row_ids, strict=True)]
+    order = sorted(range(len(row_ids)), key=lambda i: keyed[i])
+    per_epoch = _cut(order, batch_size)
+    steps = max_steps or max(1, round(epochs * len(per_epoch)))
+    return [per_epoch[step % len(per_epoch)] for step in range(steps)]
+
+
+def _cut(order: list[int], size: int) -> list[list[int]]:
+    return [order[i : i + size] for i in range(0, len(order), size)]

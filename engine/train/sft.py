@@ -12,7 +12,7 @@ from engine.errors import StepError
 from engine.spec import Lora, Part
 from engine.train import Job, Trained, objectives
 from engine.train.encode import Encoder, Example
-from engine.train.order import plan
+from engine.train.order import as_selected, plan
 from engine.train.settings import arguments, torch_seed
 from engine.train.state import Consumed, newest
 
@@ -46,7 +46,7 @@ def _train(job: Job) -> Trained:
     model, tokenizer = models.load(job.model, job.device if how.lora else replace(job.device, dtype="float32"), job.trust_remote_code)
     examples = _examples(job, model, tokenizer)
     ids, lengths = [e.row_id for e in examples], [len(e.ids) for e in examples]
-    batches = plan(ids, batch_size=how.batch_size, epochs=how.epochs, max_steps=how.max_steps, seed=job.seed, round_=job.round)
+    batches = _batches(job, ids)
     consumed = Consumed(batches, ids)
     job.state.mkdir(parents=True, exist_ok=True)
     found = newest(job.state)
@@ -71,6 +71,15 @@ def _train(job: Job) -> Trained:
         seconds=time.monotonic() - start,
         detail={"resumed_at": int(found.name.rpartition("-")[2])} if found else {},
     )
+
+
+def _batches(job: Job, ids: list[str]) -> list[list[int]]:
+    """Row numbers of every batch: by lot, or as the selection ordered the rows."""
+    how = job.settings
+    if how.order == "selected":
+        orders = job.rows["order"].to_pylist()
+        return as_selected(ids, orders, batch_size=how.batch_size, epochs=how.epochs, max_steps=how.max_steps)
+    return plan(ids, batch_size=how.batch_size, epochs=how.epochs, max_steps=how.max_steps, seed=job.seed, round_=job.round)
 
 
 def _examples(job: Job, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> list[Example]:

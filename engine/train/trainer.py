@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from peft import PeftModel
+from torch.utils.data import SequentialSampler
 from transformers import PrinterCallback, ProgressCallback, Trainer
 from trl import SFTTrainer
 
@@ -81,6 +82,16 @@ class WeightedTrainer(SFTTrainer):
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         """Not counted: it walks over all parameters at every step, and nothing reads it."""
         return 0
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """The sampler of the batches. StepError unless it takes them one after the other: their order is the plan's."""
+        sampler = super()._get_train_sampler(train_dataset)
+        if not isinstance(sampler, SequentialSampler):
+            raise StepError(
+                f"training needs a sequential sampler, since the batches are already in order; found {type(sampler).__name__}",
+                hint="this release of transformers chooses samplers in another way: please report it with `rondo env`",
+            )
+        return sampler
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The weighted loss of one batch in nats a token. StepError, naming its rows, where it is not finite."""

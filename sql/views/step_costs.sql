@@ -4,7 +4,7 @@ WITH answered AS (
     SELECT
         experiment,
         round,
-        CASE part WHEN 'rollout' THEN 'generations' ELSE part || '_generations' END AS step,
+        CASE part WHEN 'rollout' THEN 'generations' ELSE regexp_replace(part, '^followup/', '') || '_generations' END AS step,
         sum(response_tokens)::BIGINT AS tokens
     FROM generations
     GROUP BY experiment, round, part

@@ -8,13 +8,19 @@ from dagster import (
     DagsterRunStatus,
     RepositoryDefinition,
     SensorEvaluationContext,
+    SkipReason,
     build_schedule_context,
     build_sensor_context,
 )
 
+import flat_home
 from assets import definitions as location
+from assets.automation import following
+from assets.experiment import names, perform
 from assets.resources import Rondo
+from engine.errors import StepError
 from engine.experiment import Experiment
+from engine.graph import union
 from engine.home import Home
 from engine.locks import Lock
 
@@ -66,6 +72,21 @@ def test_a_failing_gate_stops_it(ran: Home, rewrite: Callable, instance: Dagster
     experiment.promote(1, "looks fine", "a person")
     (request,), _ = tick(ran, instance)
     assert request.partition_key == "002"
+
+
+def test_a_flat_learning_curve_ends_it(home: Home, instance: DagsterInstance) -> None:
+    flat_home.write(home.root)
+    experiment = Experiment.load("flat", home=home)
+    experiment.run()
+    found = following(Rondo(home=str(home.root)), names(experiment), frozenset(union(experiment.spec, experiment.path)[0]), instance)
+    assert isinstance(found, SkipReason)
+    assert "flattened at round 002: mean 0.85" in found.skip_message and "`rondo run flat --from 3`" in found.skip_message
+    assert instance.get_dynamic_partitions("rounds_flat") == ["base", "000", "001", "002"]
+    with pytest.raises(StepError, match="flattened at round 002"), experiment.driver() as driver:
+        perform(driver, 3, "policy")
+    changed = flat_home.load(home.root, "stop=null")
+    with changed.driver() as driver:
+        assert perform(driver, 3, "policy").state == "done"
 
 
 @pytest.mark.parametrize("status", [DagsterRunStatus.NOT_STARTED, DagsterRunStatus.STARTED])

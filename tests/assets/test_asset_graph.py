@@ -5,6 +5,8 @@ import json
 import pytest
 from dagster import AssetKey, Definitions
 
+import loop_home
+import recipe_home
 from assets import definitions as location
 from engine import specfile, starters
 from engine.experiment import Experiment
@@ -42,14 +44,51 @@ def edges(defs: Definitions, experiment: str) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("recipe", sorted(specfile.recipes()))
 def test_every_recipe_sorts(recipe: str, home: Home) -> None:
-    for split in ("train", "gate", "test"):
-        (home.experiments / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "answer": "1"}) + "\n")
-    (home.experiments / "mine.yaml").write_text(
-        f"experiment: mine\nextends: {recipe}\nmodels: {{policy: model}}\nscore: [{{verifier: exact}}]\n"
-        "prompts: {train: train.jsonl, gate: gate.jsonl, test: test.jsonl, fields: {reference: answer}}\n"
-    )
+    loop_home.write(home.root, recipe_home.text(recipe, "mine"), "mine")
     found = edges(location.of(home), "mine")
     assert {"policy", "checkpoint", "evaluation", "promotion"} <= set(found)
+
+
+EVERYTHING = """
+extends: raft
+prompts:
+  train: train.jsonl
+  gate: gate.jsonl
+  per_round: 4
+  fields: {reference: answer, topic: topic}
+  hygiene: {near: {}}
+  mix: {by: topic, plan: shares}
+models: {policy: model}
+cluster: [{name: asked, k: 2}, {name: said, of: generations, k: 2}, {name: pool, of: pool, k: 2}]
+plan: [{name: shares, sql: shares.sql}, {name: heat, sql: heat.sql}]
+calibrate: {samples: 2, temperatures: [0.5, 1.0]}
+generate: {plan: heat}
+followup: [{name: again, sql: again.sql}]
+score: [{verifier: exact}, {measure: logprob, params: {model: policy}}]
+select: {sql: second.sql, params: {top: null, min_score: null}}
+stop: {metric: mean}
+evaluate: {metrics: [mean]}
+"""
+SQL_FILES = {
+    "shares": "SELECT 'weight' AS key, 'odd' AS item_id, 1.0 AS value, count(*)::VARCHAR AS reason FROM history.prompts",
+    "heat": "SELECT 'temperature' AS key, arg_max(temperature, score) AS value FROM calibrate.scored",
+    "second": "SELECT prompt_id, generation_id FROM followup.generations",
+    "again": "SELECT prompt_id, generation_id AS parent_id, [{'role': 'user', 'content': response}] AS messages FROM generations",
+}
+
+
+def test_a_spec_that_uses_every_kind_of_step_sorts(home: Home) -> None:
+    (home.experiments / "everything.yaml").write_text(f"experiment: everything\n{EVERYTHING}")
+    for split in ("train", "gate"):
+        (home.experiments / f"{split}.jsonl").write_text(json.dumps({"prompt": split, "answer": "1", "topic": "odd"}) + "\n")
+    for name, text in SQL_FILES.items():
+        (home.experiments / f"{name}.sql").write_text(f"-- a test\n{text}\n")
+    found = edges(location.of(home), "everything")
+    assert {"hygiene", "embeddings_asked", "clusters_asked", "embeddings_said", "clusters_said", "clusters_pool"} <= set(found)
+    assert {"plan_shares", "plan_heat", "calibrate_generations", "calibrate_score", "again_generations", "scores_logprob"} <= set(found)
+    assert {"hygiene", "plan_shares"} <= found["prompts"] and "plan_heat" in found["generations"]
+    assert "calibrate_generations" in found["plan_heat"] and "embeddings_asked" in found["clusters_asked"]
+    assert "generations" in found["again_generations"] and "again_generations" in found["selected"]
 
 
 @pytest.mark.parametrize("name", ["quickstart", "gsm8k"])

@@ -10,9 +10,10 @@ import duckdb
 import pytest
 from typer.testing import Result
 
+from engine import sqlfile
 from engine.home import Home
 from engine.lake import Lake
-from engine.report.ask import shipped_queries
+from engine.report.queries import parameters, shipped
 
 Rondo = Callable[..., Result]
 
@@ -59,10 +60,41 @@ def test_parameters_and_files(ran: Home, rondo: Rondo, tmp_path: Path) -> None:
     assert "does not name $laest" in rondo("sql", "-f", tmp_path / "q.sql", "--param", "laest=2").stderr
 
 
-@pytest.mark.parametrize("name", sorted(shipped_queries()))
+def test_a_shipped_query_has_several_names_and_its_parameters_are_listed(ran: Home, rondo: Rondo) -> None:
+    found = [
+        json.loads(rondo("sql", *words, "-p", "prompt=+1=", "--json").stdout)
+        for words in (["@why"], ["-f", "why"], ["-f", "queries/why.sql"])
+    ]
+    assert found[0] == found[1] == found[2] != []
+    text = rondo("sql", "--list").stdout
+    assert all(f"@{name}  " in text for name in shipped()) and "    prompt (must be given)  id, the start of one" in text
+    listed = json.loads(rondo("sql", "--list", "lost", "--json").stdout)
+    assert [row["name"] for row in listed] == ["lost"] and listed[0]["description"].startswith("Prompts that were lost")
+    assert [(one["name"], one["default"]) for one in listed[0]["parameters"]] == [
+        ("experiment", "null"),
+        ("part", '"eval"'),
+        ("limit", "100"),
+    ]
+
+
+def test_an_id_that_looks_like_a_number_stays_text(ran: Home, rondo: Rondo) -> None:
+    for given, kept in {
+        "0012345670123456": "0012345670123456",
+        "12": 12,
+        "1_000": "1_000",
+        "0.5": 0.5,
+        "true": True,
+        "[1, 2]": [1, 2],
+    }.items():
+        assert json.loads(rondo("sql", "select $x as x", "-p", f"x={given}", "--json").stdout) == [{"x": kept}]
+
+
+@pytest.mark.parametrize("name", sorted(shipped()))
 def test_every_shipped_query_answers(ran: Home, rondo: Rondo, name: str) -> None:
     digest = Lake(ran.lake).read("checkpoints", rounds=[1])["digest"][0].as_py()
-    words = ["--param", f"checkpoint={digest}"] if "$checkpoint" in shipped_queries()[name].read_text() else []
+    known = {"checkpoint": digest, "prompt": "+1=", "left": "tiny", "right": "tiny"}
+    needed = [one.name for one in parameters(sqlfile.read(shipped()[name])) if one.default is None]
+    words = [word for one in needed for word in ("--param", f"{one}={known[one]}")]
     for scope in ([], ["-e", "tiny"]):
         result = rondo("sql", f"@{name}", "--json", *words, *scope)
         assert result.exit_code == 0, result.stderr
@@ -97,7 +129,11 @@ def test_any_duckdb_client_reads_the_export(ran: Home, rondo: Rondo, tmp_path: P
         (("select $x",), "$x"),
         (("@never_sloved",), "did you mean 'never_solved'?"),
         ((), "give a query"),
-        (("-f", "no.sql"), "cannot read the query"),
+        (("-f", "no.sql"), "no file and no shipped query 'no.sql'"),
+        (("-f", "whi"), "did you mean 'why'?"),
+        (("@why",), "the SQL needs $prompt (id, the start of one"),
+        (("@overlap", "-p", "lef=tiny"), "did you mean 'left'?"),
+        (("@overlap", "-p", "lef=tiny"), "right (must be given)  another"),
         (("select 1", "-e", "nobody"), "no experiment 'nobody' has run"),
         (("select 1", "--param", "x"), "expected KEY=VALUE"),
         (("select 1/0::int as x, error('boom')",), "boom"),

@@ -81,6 +81,20 @@ def test_spec_prints_every_field_with_type_default_unit_and_description(rondo: R
     assert rondo("spec", "generat3").exit_code == 2
 
 
+def test_methods_of_every_kind_are_listed_with_their_settings(rondo: Rondo) -> None:
+    found = json.loads(rondo("methods", "--json").stdout)
+    assert {row["kind"] for row in found} >= {"verifier", "measure", "picker", "embedder", "backend", "objective"}
+    assert not [row["name"] for row in found if row["trouble"] is None and not row["description"]]
+    known = {(row["kind"], row["name"]): row for row in found}
+    assert known["embedder", "hashed_ngrams"]["field"] == "cluster[].embedder" and known["objective", "sft"]["settings"] == []
+    assert "params.pattern" in {one["name"] for one in known["verifier", "regex"]["settings"]}
+    text = rondo("methods").stdout
+    assert all(row["name"] in text for row in found)
+    assert "params.pattern" in rondo("methods", "regex").stdout
+    assert {row["kind"] for row in json.loads(rondo("methods", "picker", "--json").stdout)} == {"picker"}
+    assert "did you mean 'regex'?" in rondo("methods", "regx").stderr
+
+
 def test_env_names_what_runs(home: Home, rondo: Rondo) -> None:
     found = json.loads(rondo("env", "--json").stdout)
     assert found["home"] == str(home.root) and found["packages"]["duckdb"].startswith("2.") and found["torch device"]
@@ -117,7 +131,7 @@ def test_what_only_looks_loads_nothing_heavy(ran: Home) -> None:
 def test_every_command_has_help(rondo: Rondo) -> None:
     text = rondo("--help").stdout.partition("Commands:")[2]
     names = [command.__name__ for command in COMMANDS]
-    assert len(names) == 16
+    assert len(names) == 17
     for name in names:
         assert f"\n  {name} " in text and rondo(name, "--help").exit_code == 0
     assert rondo("--version").stdout.startswith("rondo ")

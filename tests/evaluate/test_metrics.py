@@ -113,15 +113,55 @@ def test_summary_is_mean_and_standard_error():
     assert math.isclose(summary(values)[0], 49.95)
 
 
+@pytest.mark.parametrize(
+    ("n", "c", "k", "s", "value"), [(8, 2, 4, 2, 0.214286), (8, 2, 4, 1, 0.785714), (8, 8, 4, 4, 1.0), (8, 3, 4, 4, 0.0)]
+)
+def test_at_least_s_of_k_are_right(n, c, k, s, value):
+    assert one(f"pass_s@{k}-{s}", *right(c, n)) == pytest.approx(value, abs=1e-6)
+
+
+def test_at_least_s_of_k_equals_counting_every_draw():
+    for n, c in [(6, 0), (6, 3), (7, 5), (5, 5)]:
+        for k in range(1, n + 1):
+            draws = [sum(i < c for i in drawn) for drawn in combinations(range(n), k)]
+            for s in range(1, k + 1):
+                expected = sum(found >= s for found in draws) / len(draws)
+                assert one(f"pass_s@{k}-{s}", *right(c, n)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_the_best_rewards_are_right_or_not():
+    answers = [("a", 0.4, "wrong"), ("b", 1.2, "right"), ("c", 1.1, "right"), ("d", 1.3, "wrong"), ("e", 1.2, "wrong")]
+    assert [one(f"best@{k}", *answers) for k in (1, 2, 3, 4, 5)] == [0.0, 1.0, 1.0, 0.0, 0.0]
+    assert [one(f"top@{k}-2", *answers) for k in (2, 3, 4, 5)] == [0.0, 1.0, 0.0, 0.0]
+    assert one("top@3-1", *answers) == one("best@3", *answers)
+    assert one("best@2", ("a", 1.0, None), ("b", 0.5, None)) == 1.0, "without verdicts a score of 1 is right"
+
+
+@pytest.mark.parametrize(
+    ("answers", "value"),
+    [
+        (["$a$ $a$ $b$"], 2 / 3),
+        (["<<1+2=3>> so 3", "<<1+2=3>> or \\[x=3\\]"], 2 / 3),
+        (["$a$", "$b$"], 1.0),
+        (["no equation", "none"], None),
+    ],
+)
+def test_distinct_equations(answers, value):
+    assert one("equations", *((text, 1.0) for text in answers)) == value
+
+
 def test_parse_names():
-    file, k = parse("pass@4")
-    assert (file.path.name, k) == ("pass.sql", 4)
-    assert parse("mean")[1] is None
+    file, given = parse("pass@4")
+    assert (file.path.name, given) == ("pass.sql", {"k": 4})
+    assert parse("pass_s@4-2")[1] == {"k": 4, "s": 2}
+    assert parse("mean")[1] == {}
     for name, message in {
         "pas@1": "did you mean 'pass'",
         "pass": "needs a k",
         "pass@0": "needs a k",
         "mean@2": "takes no k",
+        "pass@4-2": "takes no s",
+        "pass_s@4": "needs a s of 1",
         "Pass@x": "no metric",
     }.items():
         with pytest.raises(SpecError, match=message):
@@ -145,6 +185,7 @@ def test_check_refuses_metrics_that_cannot_be_measured(evaluate, score, message)
 
 def test_check_accepts_all_shipped_metrics():
     metrics = ["pass@1", "pass@4", "maj@4", "mean", "length", "unparseable", "truncated", "distinct"]
+    metrics += ["pass_s@4-2", "best@4", "top@4-2", "equations"]
     check(spec(evaluate={"samples": 4, "metrics": metrics}))
     check(spec(evaluate={"metrics": ["length", "distinct"]}, score=[]))
 

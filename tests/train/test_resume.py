@@ -10,7 +10,7 @@ import pytest
 from engine import models
 from engine.errors import StepError
 from engine.spec import Lora
-from train_small import Events, job, sft, untrained
+from train_small import Events, job, sft, sums, untrained
 
 ROOT = Path(__file__).parents[2]
 # Killed while the state of step 8 is being written, at the latest when step 10 ends.
@@ -82,6 +82,20 @@ def test_an_adapter_with_dropout_goes_on_as_if_nothing_had_happened(tmp_path, mo
     assert again.detail == {"resumed_at": 4}
     assert models.digest(again.folder) == models.digest(whole.folder)
     assert again.loss == whole.loss
+
+
+def test_a_selections_order_outlives_a_kill(tmp_path, model):
+    rows = sums()
+    for i, one in enumerate(rows):
+        one["order"] = float(i * 7 % 24)
+    whole = sft(job(tmp_path / "whole", model, rows, epochs=2, order="selected"))
+    wanted = [one["row_id"] for one in sorted(rows, key=lambda one: one["order"])]
+    assert whole.row_ids == wanted * 2
+    with pytest.raises(KeyboardInterrupt):
+        sft(job(tmp_path / "cut", model, rows, epochs=2, order="selected", progress=Events(stop_at=10)))
+    again = sft(job(tmp_path / "cut", model, rows, epochs=2, order="selected"))
+    assert again.detail == {"resumed_at": 8} and again.row_ids == whole.row_ids
+    assert models.digest(again.folder) == models.digest(whole.folder)
 
 
 def test_a_training_that_had_ended_does_no_step_again(tmp_path, model, undisturbed):

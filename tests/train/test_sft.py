@@ -101,6 +101,18 @@ def test_training_learns_counts_and_repeats_itself(tmp_path, model, capfd):
     assert capfd.readouterr() == ("", "")
 
 
+def test_a_sampler_that_shuffles_is_refused(tmp_path, model, monkeypatch):
+    trainer, _ = trainer_of(tmp_path, model, sums(4))
+    monkeypatch.setattr(trainer.args, "train_sampling_strategy", "random")
+    with pytest.raises(StepError, match="sequential sampler.* found RandomSampler"):
+        trainer.get_train_dataloader()
+
+
+def test_rows_without_an_order_do_not_train_in_one(tmp_path, model):
+    with pytest.raises(StepError, match="24 of 24 rows have no `order`"):
+        sft(job(tmp_path, model, order="selected"))
+
+
 def test_what_is_saved_is_a_model_like_the_one_before(tmp_path, model):
     trained = sft(job(tmp_path, model, max_steps=1))
     before, after = (json.loads((folder / "config.json").read_text()) for folder in (model, trained.folder))

@@ -15,10 +15,16 @@ from engine.step import Device, Model
 
 
 class Embedder(ABC):
-    """Maps texts to vectors; a text's vector never depends on the other texts. `needs_model`: it embeds with the policy."""
+    """Maps texts to vectors; a text's vector never depends on the other texts.
+
+    `revision` rises when vectors change for equal settings. `needs_model`: it embeds with the policy. `on_device`: it computes
+    with torch. `batch`: texts that are embedded, and journaled, together.
+    """
 
     revision: ClassVar[int] = 1
     needs_model: ClassVar[bool] = False
+    on_device: ClassVar[bool] = False
+    batch: ClassVar[int] = 4096
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Any, spec_path: Path, model: Model | None = None, device: Device | None = None) -> None:
@@ -29,17 +35,21 @@ class Embedder(ABC):
         """JSON for the fingerprint: its settings, with digests of the files that they name."""
         return params.model_dump(mode="json")
 
+    @classmethod  # noqa: B027 - most have nothing more to check
+    def check(cls, params: Any, spec_path: Path) -> None:
+        """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
+
     @property
     @abstractmethod
     def name(self) -> str:
-        """What stands in the column `model` of `embeddings`."""
+        """What stands in the column `model` of `embeddings`: equal names (up to an '@') mean vectors that can be compared."""
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> np.ndarray:
         """Vectors of the texts: float32, shape (texts, dimensions)."""
 
 
-embedders: Registry[type[Embedder]] = Registry("cluster.embedders")
+embedders: Registry[type[Embedder]] = Registry("cluster.embedders", not_methods=("local",))
 
 
 def params(name: str, values: dict[str, Any], field: str) -> Any:

@@ -1,0 +1,98 @@
+"""Texts as words and word n-grams, each a 64-bit number, for many texts at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+BLOCK = 1024  # texts whose words are held at a time
+ODD = np.uint64(0x9E3779B97F4A7C15)
+KEPT = 1 << 16  # hashes of words that are kept, so that memory does not grow with the vocabulary
+
+
+def asked(row: dict[str, Any]) -> str:
+    """What a prompt asks: the contents of its messages but the system's, one a line. A system message that all prompts share would
+    make them alike."""
+    return "\n".join(message["content"] for message in row["messages"] if message["role"] != "system")
+
+
+@dataclass(frozen=True)
+class Words:
+    """Words of a block of texts as hashes, one text after another; text i has those from starts[i] to starts[i + 1]."""
+
+    hashes: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Words of each text."""
+        return np.diff(self.starts)
+
+    def grams(self, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(hash uint64, text, position) of every run of `n` words within a text, in order; none for a text of fewer words."""
+        count = max(len(self.hashes) - n + 1, 0)
+        made = np.zeros(count, dtype=np.uint64)
+        for shift in range(n):
+            made *= ODD
+            made += self.hashes[shift : shift + count]
+        text = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        whole = text[:count] == text[n - 1 :]
+        text = text[:count][whole]
+        return mixed(made[whole]), text, np.flatnonzero(whole) - self.starts[text]
+
+    def whole(self, index: int) -> int:
+        """One hash of all words of a text and their order."""
+        return int.from_bytes(blake2b(self.hashes[self.starts[index] : self.starts[index + 1]].tobytes(), digest_size=8).digest(), "little")
+
+
+class Splitter:
+    """Cuts texts into lowercased words at every character that the regular expression `gap` matches."""
+
+    def __init__(self, gap: str) -> None:
+        self._gap = re.compile(gap)
+        self._ascii = {code: " " for code in range(128) if self._gap.fullmatch(chr(code))}
+        self._known: dict[str, int] = {}
+
+    def words(self, texts: Sequence[str]) -> Words:
+        """The words of texts."""
+        cut = [self._cut(text.lower()) for text in texts]
+        found = pc.ascii_split_whitespace(pa.array(cut, type=pa.large_string()))
+        encoded = found.flatten().dictionary_encode()
+        hashes = np.array([self._hash(word) for word in encoded.dictionary.to_pylist()], dtype=np.uint64)
+        hashes = hashes[encoded.indices.to_numpy()]
+        # a text without words comes as one empty word
+        lengths, empty = np.diff(found.offsets.to_numpy()), np.array([not text for text in cut], dtype=bool)
+        hashes = hashes[~np.repeat(empty, lengths)]
+        return Words(hashes, np.r_[0, np.cumsum(np.where(empty, 0, lengths))].astype(np.int64))
+
+    def _cut(self, text: str) -> str:
+        # characters of ASCII alone need no regular expression
+        return (text.translate(self._ascii) if text.isascii() else self._gap.sub(" ", text)).strip(" ")
+
+    def _hash(self, word: str) -> int:
+        found = self._known.get(word)
+        if found is None:
+            if len(self._known) >= KEPT:
+                self._known.clear()
+            found = self._known[word] = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
+        return found
+
+
+def mixed(keys: np.ndarray) -> np.ndarray:
+    """SplitMix64's finish: every bit of a key reaches every bit of the result."""
+    z = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def blocks(texts: Sequence[str], size: int = BLOCK) -> Iterator[tuple[int, Sequence[str]]]:
+    """(start, texts) block after block."""
+    for start in range(0, len(texts), size):
+        yield start, texts[start : start + size]

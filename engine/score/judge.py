@@ -1,0 +1,78 @@
+"""The combined score of answers in memory: the number that the steps `scores_*` and `score` will write for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from engine.errors import StepError
+from engine.score import Verifier, make, version
+from engine.score.combine import ITEM, combined
+from engine.score.verify import RESULT, answers_of, frame, verdicts
+from engine.spec import Spec
+from engine.step import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def expression(spec: Spec) -> str:
+    """The SQL expression of the combined score."""
+    return spec.combine or f'"{spec.verifiers[0].column}"'
+
+
+def settings(spec: Spec) -> dict[str, Any]:
+    """JSON for the fingerprint of a step whose rows depend on scores."""
+    return {"combine": expression(spec), "scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.verifiers}}
+
+
+class Judge:
+    """Scores batch after batch of answers to the same prompts; what a verifier has seen it is not asked again.
+
+    `prompts`: rows with prompt_id, messages and reference. Close it when done: verifiers may hold processes or models.
+    """
+
+    def __init__(self, spec: Spec, prompts: pa.Table, label: str) -> None:
+        self._expression, self._label, self._prompts = expression(spec), label, prompts
+        self._verifiers: dict[str, Verifier] = {scorer.column: make(scorer) for scorer in spec.verifiers}
+        self._seen: dict[str, pl.DataFrame] = {}
+
+    def __call__(self, rows: pa.Table, journal: Path, progress: Progress) -> list[float | None]:
+        """The score of each row (generation_id, content_id, prompt_id, response), in order. StepError where one is lost.
+
+        `journal` is a folder of this batch alone; a repeated run takes the verdicts in it.
+        """
+        import polars as pl
+
+        table = frame(rows, ["generation_id"]).rename({"generation_id": ITEM})
+        for name, verifier in self._verifiers.items():
+            answers = answers_of(rows, [self._prompts], verifier, self._label)
+            known = self._values(name, verifier, answers, journal / name, progress)
+            own = answers.select(pl.col("item_id").alias(ITEM), "key").join(known, on="key", how="inner")
+            own = own.select(ITEM, pl.col("value").alias(name))
+            table = table.join(own, on=ITEM, how="inner", maintain_order="left", validate="1:1")
+        values = frame(combined(self._expression, table.to_arrow()), [ITEM, "value"])
+        found = table.select(ITEM).join(values, on=ITEM, how="inner", maintain_order="left", validate="1:1")
+        if found.height != rows.num_rows:
+            raise StepError(f"{self._label}: {rows.num_rows} answers in, {found.height} scores out")
+        return found["value"].to_list()
+
+    def _values(self, name: str, verifier: Verifier, answers: pl.DataFrame, journal: Path, progress: Progress) -> pl.DataFrame:
+        """key, value of everything that this verifier has seen so far."""
+        import polars as pl
+
+        seen = self._seen.get(name, frame(RESULT.empty_table(), ["key", "value"]))
+        new = answers.unique("key", maintain_order=True).join(seen, on="key", how="anti", maintain_order="left")
+        if new.height:
+            unique = new.select("key", "response", "reference", "prompt").to_arrow()
+            made = verdicts(verifier, unique, journal, progress, f"{self._label}: {name}")
+            seen = pl.concat([seen, frame(made, ["key", "value"])])
+        self._seen[name] = seen
+        return seen
+
+    def close(self) -> None:
+        """Frees what the verifiers hold."""
+        for verifier in self._verifiers.values():
+            verifier.close()

@@ -11,6 +11,7 @@ peak memory beside the size of the texts, and the clusters. `pip install dataske
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import re
@@ -105,10 +106,8 @@ def child(way: str, folder: Path, threshold: float) -> None:
     with (folder / "texts.jsonl").open() as file:
         texts = [json.loads(line) for line in file]
     duplicates(texts[:100], Near())  # imports and first calls before the clock starts
-    try:
+    with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")  # the peak so far is forgotten
-    except OSError:
-        pass
     before, start, cpu = memory("VmRSS"), time.perf_counter(), time.process_time()
     more: dict[str, Any] = {}
     if way == "all pairs":
@@ -137,15 +136,15 @@ def report(folder: Path, docs: int, results: dict[str, list[dict[str, float]]]) 
     truth = json.loads((folder / "all pairs.json").read_text())
     linked = pairs(truth)
     print(f"{docs:,} texts, {size / 1e6:.1f} MB; all pairs: {len(linked):,} linked pairs, {len(set(truth)):,} texts stay")
-    print(f"{'way':<22}{'seconds':>9}{'CPU s':>8}{'texts/s':>10}{'texts/CPU s':>13}{'memory/text':>13}{'compared':>10}{'precision':>11}{'recall':>9}")
+    print(
+        f"{'way':<22}{'seconds':>9}{'CPU s':>8}{'texts/s':>10}{'texts/CPU s':>13}{'memory/text':>13}{'compared':>10}{'precision':>11}{'recall':>9}"
+    )
     for way, runs in results.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
-        found = pairs(json.loads((folder / f"{way}.json").read_text()))
-        quality = f"{len(found & linked) / max(len(found), 1):>11.4f}{len(found & linked) / max(len(linked), 1):>9.4f}"
-        print(
-            f"{way:<22}{middle['seconds']:>9.2f}{middle['cpu']:>8.2f}{docs / middle['seconds']:>10,.0f}{docs / middle['cpu']:>13,.0f}"
-            f"{middle['growth'] / size:>13.2f}{middle.get('compared', 0):>10,.0f}" + (quality if way != "datasketch" else f"{'-':>11}{'-':>9}")
-        )
+        seconds, cpu, found = middle["seconds"], middle["cpu"], pairs(json.loads((folder / f"{way}.json").read_text()))
+        cells = [f"{seconds:.2f}", f"{cpu:.2f}", f"{docs / seconds:,.0f}", f"{docs / cpu:,.0f}", f"{middle['growth'] / size:.2f}"]
+        cells += [f"{middle.get('compared', 0):,.0f}"] + [f"{len(found & linked) / max(len(part), 1):.4f}" for part in (found, linked)]
+        print(f"{way:<22}" + "".join(f"{cell:>12}" for cell in (cells if way != "datasketch" else cells[:5])))
     same = json.loads((folder / "rondo.json").read_text()) == truth
     ratio = statistics.median(run["cpu"] for run in results["all pairs"]) / statistics.median(run["cpu"] for run in results["rondo"])
     print(f"all pairs / rondo: {ratio:.1f} times the CPU seconds; same clusters: {'yes' if same else 'NO'}")

@@ -39,7 +39,7 @@ def merge(below: Source, above: Source, key: Key = ()) -> Source:
 
 def recipes() -> dict[str, Path]:
     """Shipped recipes by name."""
-    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"))}
+    return {path.stem: path for path in sorted(RECIPES.glob("*.yaml"), key=lambda path: path.stem)}
 
 
 def _parent(name: str, child: Path, where: str) -> Path:

@@ -39,7 +39,7 @@ def check(spec: Spec, spec_path: Path) -> None:
     kinds = fits(sql.schema(spec, spec_path), sql.file, answers(sql))
     for train in spec.train:
         if train.order == "selected" and "order" not in kinds:
-            text = f"train.order of {train.role} is selected, and the SQL gives no column \"order\""
+            text = f'train.order of {train.role} is selected, and the SQL gives no column "order"'
             raise QueryError(text, where=str(sql.file.path), hint='add a number AS "order" to the SELECT, or set train.order: random')
         if train.order == "selected" and train.data == "cumulative" and spec.base:
             text = f"train.order of {train.role} is selected, and data: cumulative brings the base's worked examples, which have no order"

@@ -48,11 +48,12 @@ class PickStep(Step):
         return self._sql.refs(spec, self.before)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        own = {"method": self.entry.method, "revision": self.picker.revision, "settings": self.picker.params.model_dump(mode="json")}
+        own = {"method": self.entry.method, "revision": self.picker.revision, "settings": self.picker.settings(spec_path)}
         return own | self._sql.settings(spec, round_) | {"seed": spec.seed, "round": round_}
 
     def check(self, spec: Spec, spec_path: Path) -> None:
-        """QueryError where the candidates lack a column that the picker needs, or have it with another kind."""
+        """QueryError where the candidates lack a column that the picker needs, or have it with another kind; SpecError of its own."""
+        self.picker.check(spec_path)
         _fits(self._sql.schema(spec, spec_path), self.picker.needs, str(self._sql.file.path), self.entry.method)
 
     def run(self, ctx: Context) -> Output:
@@ -75,6 +76,7 @@ class PickStep(Step):
                 f"{self.name}: the SQL gives no candidates", where=str(sql.file.path), hint="`rondo sql` on `scored` shows the answers"
             )
         rows = rows.sort_by("item_id")
+        self.picker.spec_path = ctx.spec_path
         made = self.picker.pick(rows, row_keys(ctx.spec.seed, ctx.round, self.name, rows["item_id"].to_pylist()))
         found = self._scores(rows, made, ctx)
         picked = found.num_rows - found["value"].null_count

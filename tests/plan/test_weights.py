@@ -141,7 +141,7 @@ def test_skill_it_says_what_is_missing(tmp_path):
         plan(small, "skill_it", 1, aggregate="max")
     small = evaluated(tmp_path / "zero", [(0.5, 0.5)])
     small.put("evaluations", "policy", [{"suite": "gate", "metric": "pass@1", "topic": t, "value": 1.0, "n": 5} for t in "ab"], -1)
-    with pytest.raises(QueryError, match="topic [ab] has no loss above 0"):
+    with pytest.raises(QueryError, match=r"topic [ab] has no loss above 0"):
         plan(small, "skill_it", 1, normalize=True)
 
 

@@ -79,7 +79,7 @@ def test_kmq_takes_a_prompt_once_with_its_best_answer(tmp_path):
     assert [row["generation_id"] for row in sorted(rows, key=lambda r: r["prompt_id"])] == ["c0p00-1", "c0p01-1", "c0p02-1"]
     assert sorted(row["rank"] for row in rows) == [1, 2, 3]
     small.put("clusters", "prompt", [{"item_id": "c0p00", "cluster_id": 0, "distance": 1.0}])
-    with pytest.raises(QueryError, match="prompt c0p0[12] has no cluster in the part prompt"):
+    with pytest.raises(QueryError, match=r"prompt c0p0[12] has no cluster in the part prompt"):
         select(small, "kmq", share=1.0)
 
 

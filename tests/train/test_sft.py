@@ -104,7 +104,7 @@ def test_training_learns_counts_and_repeats_itself(tmp_path, model, capfd):
 def test_a_sampler_that_shuffles_is_refused(tmp_path, model, monkeypatch):
     trainer, _ = trainer_of(tmp_path, model, sums(4))
     monkeypatch.setattr(trainer.args, "train_sampling_strategy", "random")
-    with pytest.raises(StepError, match="sequential sampler.* found RandomSampler"):
+    with pytest.raises(StepError, match=r"sequential sampler.* found RandomSampler"):
         trainer.get_train_dataloader()
 
 

@@ -14,10 +14,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.prompts.hygiene.texts import BLOCK, Splitter, Words, blocks
+from engine.errors import StepError
+from engine.prompts.hygiene.texts import Splitter, Words, blocks
 
 GAP = r"[\s,.?!:;()\"\-\\]"
-HITS = 1 << 21  # places of shared n-grams that are held at a time
+BLOCK = 512  # texts that are looked at together
+HITS = 1 << 18  # places of shared n-grams that are held at a time
 
 
 @dataclass(frozen=True)
@@ -38,36 +40,40 @@ class Index:
         texts = [text for item in items for text in item]
         self._item = np.repeat(np.arange(len(items)), [len(item) for item in items])
         self._parts = np.array([len(item) for item in items], dtype=np.float64)
-        grams, text_of, place = [], [], []
-        lengths, self._short = [np.zeros(0, dtype=np.int64)], dict[int, list[int]]()
-        for start, block in blocks(texts):
+        grams, places, lengths, total = [], [], [np.zeros(1, dtype=np.int64)], 0
+        self._short = dict[int, list[int]]()
+        for start, block in blocks(texts, BLOCK):
             words = self._splitter.words(block)
             hashes, text, position = words.grams(n)
             grams.append(hashes)
-            text_of.append((text + start).astype(np.int32))
-            place.append(position.astype(np.int32))
+            places.append((words.starts[text] + position + total).astype(np.int32))
             lengths.append(words.lengths)
-            for index in np.flatnonzero((words.lengths < n) & (words.lengths > 0)):
-                self._short.setdefault(words.whole(int(index)), []).append(start + int(index))
-        self._lengths = np.concatenate(lengths)
-        self._sort(
-            *(np.concatenate([np.zeros(0, kind), *found]) for kind, found in ((np.uint64, grams), (np.int32, text_of), (np.int32, place)))
-        )
+            total += len(words.hashes)
+            for index in np.flatnonzero((words.lengths < n) & (words.lengths > 0)).tolist():
+                self._short.setdefault(words.whole(index), []).append(start + index)
+        if total >= 2**31:
+            raise StepError(f"evaluation sets of {total:,} words are too much at once", hint="name fewer sets in one experiment")
+        # where each text begins, if the words of all stand one after another; a word's number in that row is its place
+        self._starts = np.cumsum(np.concatenate(lengths))
+        self._sort(_joined(grams, np.uint64), _joined(places, np.int32))
 
-    def _sort(self, grams: np.ndarray, text: np.ndarray, place: np.ndarray) -> None:
-        order = np.argsort(grams, kind="stable")
-        self._text, self._place, grams = text[order], place[order], grams[order]
-        first = np.flatnonzero(np.r_[True, grams[1:] != grams[:-1]]) if len(grams) else np.zeros(0, dtype=np.int64)
-        self._grams, self._first = grams[first], np.r_[first, len(grams)]
-        # a bit for the upper 24 bits of every n-gram: most n-grams of train texts are turned away by one look
-        self._maybe = np.zeros(1 << 24, dtype=bool)
-        self._maybe[self._grams >> np.uint64(40)] = True
+    def _sort(self, grams: np.ndarray, places: np.ndarray) -> None:
+        order = np.argsort(grams)
+        self._places = places[order]
+        grams = grams[order]
+        first = np.flatnonzero(np.r_[True, grams[1:] != grams[:-1]][: len(grams)]).astype(np.int32)
+        self._grams, self._first = grams[first], np.r_[first, np.int32(len(grams))]
+        # a mark for the upper bits of every n-gram, one in eight set: most n-grams of train texts are turned away by one look
+        bits = min(max(len(first).bit_length() + 2, 8), 24)
+        self._shift = np.uint64(64 - bits)
+        self._maybe = np.zeros(1 << bits, dtype=bool)
+        self._maybe[self._grams >> self._shift] = True
 
     def match(self, texts: Sequence[str], advance: Callable[[int], None] = lambda rows: None) -> Matches:
         """Scores of train texts against every item; one text alone counts, texts are not pooled."""
         share, best = np.zeros(len(texts)), np.full(len(texts), -1, dtype=np.int64)
         item_share = np.zeros(self.count)
-        for start, block in blocks(texts):
+        for start, block in blocks(texts, BLOCK):
             words = self._splitter.words(block)
             for doc, item, score in self._scores(words):
                 np.maximum.at(item_share, item, score)
@@ -82,12 +88,12 @@ class Index:
     def _scores(self, words: Words) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """(text of the block, item, score) of pairs that share something; all pairs of a text come together."""
         hashes, doc, _ = words.grams(self.n)
-        maybe = self._maybe[hashes >> np.uint64(40)]
+        maybe = self._maybe[hashes >> self._shift]
         hashes, doc = hashes[maybe], doc[maybe]
         at = np.minimum(np.searchsorted(self._grams, hashes), max(len(self._grams) - 1, 0))
         found = self._grams[at] == hashes if len(self._grams) else np.zeros(0, dtype=bool)
         at, doc = at[found], doc[found]
-        hits = self._first[at + 1] - self._first[at]
+        hits = (self._first[at + 1] - self._first[at]).astype(np.int64)
         same = [(index, text) for index in range(len(words.lengths)) for text in self._equal(words, index)]
         for low, high in _ranges(doc, hits):
             inside = slice(*np.searchsorted(doc, [low, high]))
@@ -105,18 +111,17 @@ class Index:
 
     def _covered(self, doc: np.ndarray, at: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(pair, share) of (train text, evaluation text) pairs: words under at least one shared n-gram, over all words."""
-        where = np.repeat(self._first[at] - np.cumsum(hits) + hits, hits) + np.arange(int(hits.sum()))
-        text, place = self._text[where], self._place[where]
-        pair = np.repeat(doc, hits) * len(self._item) + text
+        place = self._places[np.repeat(self._first[at] - np.cumsum(hits) + hits, hits) + np.arange(int(hits.sum()))].astype(np.int64)
+        pair = np.repeat(doc, hits) * len(self._item) + np.searchsorted(self._starts, place, "right") - 1
         order = np.lexsort((place, pair))
-        pair, place = pair[order], place[order].astype(np.int64)
+        pair, place = pair[order], place[order]
         last = np.r_[pair[1:] != pair[:-1], True][: len(pair)]
         # an n-gram covers n words, or as many as there are up to the next one; an n-gram that stands twice adds nothing
         reach = np.where(last, self.n, np.minimum(self.n, np.r_[place[1:], 0][: len(place)] - place))
         starts = np.flatnonzero(np.r_[True, last[:-1]][: len(pair)])
         covered = np.add.reduceat(reach, starts) if len(starts) else np.zeros(0, dtype=np.int64)
         pair = pair[starts]
-        return pair, covered / self._lengths[pair % len(self._item)] if len(pair) else np.zeros(0)
+        return pair, covered / np.diff(self._starts)[pair % len(self._item)] if len(pair) else np.zeros(0)
 
     def _by_item(self, pair: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean over an item's texts, those that share nothing included."""
@@ -125,6 +130,13 @@ class Index:
         item = self._item[text]
         new = np.flatnonzero(np.r_[True, (doc[1:] != doc[:-1]) | (item[1:] != item[:-1])])
         return doc[new], item[new], np.add.reduceat(share[order], new) / self._parts[item[new]]
+
+
+def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    """One array of all blocks, which are let go of."""
+    made = np.concatenate([np.zeros(0, dtype=kind), *parts])
+    parts.clear()
+    return made
 
 
 def _ranges(doc: np.ndarray, hits: np.ndarray) -> Iterator[tuple[int, int]]:

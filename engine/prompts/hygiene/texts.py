@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-BLOCK = 1024  # texts whose words are held at a time
 ODD = np.uint64(0x9E3779B97F4A7C15)
 KEPT = 1 << 16  # hashes of words that are kept, so that memory does not grow with the vocabulary
 
@@ -92,7 +91,7 @@ def mixed(keys: np.ndarray) -> np.ndarray:
     return z ^ (z >> np.uint64(31))
 
 
-def blocks(texts: Sequence[str], size: int = BLOCK) -> Iterator[tuple[int, Sequence[str]]]:
+def blocks(texts: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]]]:
     """(start, texts) block after block."""
     for start in range(0, len(texts), size):
         yield start, texts[start : start + size]

@@ -8,6 +8,7 @@ most often the position at which it was picked, null where it was not. The numbe
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -27,9 +28,17 @@ class Picker(ABC):
     revision: ClassVar[int] = 1
     needs: ClassVar[dict[str, str]] = {}
     Params: ClassVar[type[Params]] = Params
+    spec_path: Path = Path("spec.yaml")  # files that settings name are beside it; the step sets it before `pick`
 
     def __init__(self, params: Any) -> None:
         self.params = params
+
+    def settings(self, spec_path: Path) -> dict[str, Any]:
+        """JSON for the fingerprint: its settings, with digests of the files that they name."""
+        return self.params.model_dump(mode="json")
+
+    def check(self, spec_path: Path) -> None:  # noqa: B027 - most have nothing more to check
+        """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
 
     @abstractmethod
     def pick(self, rows: pa.Table, keys: np.ndarray) -> pa.Table:

@@ -12,6 +12,7 @@ can say: SQL macros `deita_score` and `expected_score`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import ClassVar
 
 import numpy as np
@@ -89,7 +90,7 @@ def keep(units: Units, order: np.ndarray, budget: int, threshold: float, batch: 
     return kept, near
 
 
-def _first(units: Units, row: int, others, threshold: float) -> int | None:  # type: ignore[no-untyped-def]
+def _first(units: Units, row: int, others: Iterable[tuple[int, float]], threshold: float) -> int | None:
     """The first of (row, float32 cosine) that is truly above the threshold."""
     for other, cosine in others:
         if cosine > threshold + units.noise or (cosine > threshold - units.noise and units.cosine(row, other) > threshold):

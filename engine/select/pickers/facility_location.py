@@ -65,7 +65,7 @@ class FacilityLocation(Picker):
         for turn in range(budget):
             weight = params.alpha / (turn + 1 if params.quality == "mean" else 1)
             among = open_
-            if looked_at is not None and looked_at < budget_left(open_):
+            if looked_at is not None and looked_at < rows.num_rows - turn:
                 lot = np.where(open_, uniforms(keys, turn), 2.0)
                 among = np.zeros_like(open_)
                 among[np.argpartition(lot, looked_at - 1)[:looked_at]] = True
@@ -75,7 +75,3 @@ class FacilityLocation(Picker):
             open_[row] = False
         return picks(rows, picked, {row: {"coverage": gain} for row, gain in zip(picked, gains, strict=True)})
 
-
-def budget_left(open_: np.ndarray) -> int:
-    """Rows that are not picked yet."""
-    return int(open_.sum())

@@ -1,8 +1,8 @@
 -- Right answers with their score and the labels of their prompts: for the picker `mig`.
 --   $labels = null       JSON path in prompts.meta to a list of texts, such as "$.labels", that is taken as labels
 --   $topic = true        the prompt's topic and task are labels
---   $clusters = "prompt"  entry of `cluster` (of prompts or the pool) whose cluster's words are labels; null: none
---   $per_prompt = 1      answers of a prompt that are candidates, those with the highest score; null: all
+--   $clusters = "prompt"  entry of `cluster` (of prompts or the pool) whose cluster's words are labels; "": none
+--   $per_prompt = 1      answers of a prompt that are candidates, those with the highest score; 0: all
 --   $min_score = 1.0     an answer below it is no candidate
 -- Answers of a prompt that have equal text count once. An answer without labels is a candidate that adds nothing.
 -- Source: Chen et al., "MIG", arXiv 2504.13835, whose labels are the tags that a tagger gives to prompt and answer.
@@ -24,8 +24,8 @@ best AS (
         score
     FROM right_answers
     QUALIFY
-        $per_prompt::BIGINT IS NULL
-        OR row_number() OVER (PARTITION BY prompt_id ORDER BY score DESC, sample, generation_id) <= $per_prompt::BIGINT
+        $per_prompt = 0
+        OR row_number() OVER (PARTITION BY prompt_id ORDER BY score DESC, sample, generation_id) <= $per_prompt
 ),
 
 words AS (

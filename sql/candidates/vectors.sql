@@ -1,7 +1,7 @@
 -- Right answers with their score and a vector: for the pickers `deita`, `facility_location` and `k_center`.
 --   $space = "prompt"   entry of `cluster` whose vectors are taken
 --   $of = "prompts"     what that entry is of: prompts or generations (the vectors of a pool are not stored)
---   $per_prompt = 1     answers of a prompt that are candidates, those with the highest score; null: all
+--   $per_prompt = 1     answers of a prompt that are candidates, those with the highest score; 0: all
 --   $min_score = 1.0    an answer below it is no candidate
 -- Answers of a prompt that have equal text count once. Answers that share a prompt's vector are near-duplicates to a picker.
 -- Source: as of the picker; the score is that of the round's verifiers, where DEITA takes complexity times quality.
@@ -25,8 +25,8 @@ best AS (
     SELECT *
     FROM right_answers
     QUALIFY
-        $per_prompt::BIGINT IS NULL
-        OR row_number() OVER (PARTITION BY prompt_id ORDER BY score DESC, sample, generation_id) <= $per_prompt::BIGINT
+        $per_prompt = 0
+        OR row_number() OVER (PARTITION BY prompt_id ORDER BY score DESC, sample, generation_id) <= $per_prompt
 )
 
 SELECT

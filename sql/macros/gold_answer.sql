@@ -4,7 +4,11 @@
 -- Example: gold_answer('p1', NULL, '7', NULL, 'The answer is {gold}.') is 'The answer is 7.'
 CREATE MACRO gold_answer(prompt_id, meta, reference, path, form) AS
     coalesce(
-        replace(form::VARCHAR, '{gold}', nullif(trim(if(path::VARCHAR IS NULL, reference, meta ->> path::VARCHAR)), '')),
+        replace(
+            form::VARCHAR,
+            '{gold}',
+            nullif(trim(if(path::VARCHAR IS NULL, reference, meta ->> path::VARCHAR), concat(' ', chr(9), chr(10), chr(13))), '')
+        ),
         error(
             format(
                 'prompt {} has no gold answer: {:s}',

@@ -5,7 +5,7 @@
 --   $match = "contains"    supervised: contains: the gold text stands in the answer; equals: it is the answer; score: by the
 --                          verifiers, score >= $min_score
 --   $min_score = 1.0       score from which an answer is right
---   $cut = "."             an answer ends before this text; null: it is taken whole, as numbers with a point need it
+--   $cut = "."             an answer ends before this text; "": it is taken whole, as numbers with a point need it
 --   $mode = "unsure"       unsure: the question and verdict stand behind the gold answer; unknown: known prompts train with their
 --                          gold answer alone, unknown ones with a refusal
 --   $target = "gold"       the answer that trains: gold, or majority: the policy's most frequent one (entropy needs no gold then)
@@ -24,7 +24,7 @@ WITH told AS (
         generation_id,
         sample,
         score,
-        trim(if($cut::VARCHAR IS NULL, response, split_part(response, $cut::VARCHAR, 1))) AS said
+        trim(if($cut = '', response, split_part(response, $cut, 1)), concat(' ', chr(9), chr(10), chr(13))) AS said
     FROM scored
 ),
 

@@ -80,7 +80,7 @@ def test_s3ft_takes_self_then_paraphrase_then_gold(tmp_path):
 def test_s3ft_with_a_judge_that_never_agrees_is_supervised_fine_tuning(tmp_path):
     small = lake(tmp_path, [[0.0]] * 3, meta=lambda p: json.dumps({"solution": f"so {p}"}))
     follow(small, "paraphrase", [("p1", "p1-0", "x", 0.0)])
-    for params, text in (({}, "gold {}"), ({"gold": "$.solution"}, "so {}"), ({"gold_form": r"\boxed{{gold}}"}, r"\boxed{{gold {}}}")):
+    for params, text in (({}, "gold {}"), ({"gold": "$.solution"}, "so {}"), ({"gold_form": r"\boxed{{gold}}"}, r"\boxed{gold {}}")):
         rows = select(small, "s3ft", **params)
         wanted = [text.replace("{}", p) for p in ("p1", "p2", "p3")]
         assert [rows[key]["messages"][-1]["content"] for key in sorted(rows)] == wanted
@@ -163,7 +163,7 @@ def test_r_tuning_is_certain_where_the_gold_text_stands_in_the_answer(tmp_path):
     ]
     assert said(rows["p1", "certain"])[-1] == ("assistant", "I am sure.", 1.0) and rows["p1", "certain"]["origin"] == "gold"
     assert rows["p1", "certain"]["reason"] == "the first answer contains the gold one"
-    assert [k[1] for k in sorted(select(small, "r_tuning", cut=None))] == ["certain", "uncertain", "certain", "uncertain"]
+    assert [k[1] for k in sorted(select(small, "r_tuning", cut=""))] == ["certain", "certain", "certain", "certain"]
     assert [k[1] for k in sorted(select(small, "r_tuning", match="equals"))] == ["uncertain", "uncertain", "certain", "uncertain"]
 
 

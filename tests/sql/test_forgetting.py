@@ -62,7 +62,7 @@ def test_macros():
         return db.execute(f"select {text}").fetchone()[0]
 
     assert value("gold_answer('p1', null, '7', null, 'The answer is {gold}.')") == "The answer is 7."
-    assert value("""gold_answer('p1', '{"s": {"t": " so\n"}}', '7', '$.s.t', '{gold}')""") == "so"
+    assert value("""gold_answer('p1', '{"s": {"t": " so\\n"}}', '7', '$.s.t', '{gold}')""") == "so"
     with pytest.raises(duckdb.Error, match="prompt p1 has no gold answer: no reference"):
         value("gold_answer('p1', '{\"a\": 1}', null, null, '{gold}')")
     with pytest.raises(duckdb.Error, match=r"nothing at \$\.b in its meta"):

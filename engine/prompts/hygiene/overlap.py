@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import StepError
-from engine.prompts.hygiene.texts import Splitter, Words, blocks
+from engine.prompts.hygiene.texts import Growing, Splitter, Words, blocks
 
 GAP = r"[\s,.?!:;()\"\-\\]"
 BLOCK = 512  # texts that are looked at together
@@ -40,13 +40,13 @@ class Index:
         texts = [text for item in items for text in item]
         self._item = np.repeat(np.arange(len(items)), [len(item) for item in items])
         self._parts = np.array([len(item) for item in items], dtype=np.float64)
-        grams, places, lengths, total = [], [], [np.zeros(1, dtype=np.int64)], 0
+        grams, places, lengths, total = Growing(np.uint64), Growing(np.int32), [np.zeros(1, dtype=np.int64)], 0
         self._short = dict[int, list[int]]()
         for start, block in blocks(texts, BLOCK):
             words = self._splitter.words(block)
             hashes, text, position = words.grams(n)
-            grams.append(hashes)
-            places.append((words.starts[text] + position + total).astype(np.int32))
+            grams.add(hashes)
+            places.add(words.starts[text] + position + total)
             lengths.append(words.lengths)
             total += len(words.hashes)
             for index in np.flatnonzero((words.lengths < n) & (words.lengths > 0)).tolist():
@@ -55,14 +55,16 @@ class Index:
             raise StepError(f"evaluation sets of {total:,} words are too much at once", hint="name fewer sets in one experiment")
         # where each text begins, if the words of all stand one after another; a word's number in that row is its place
         self._starts = np.cumsum(np.concatenate(lengths))
-        self._sort(_joined(grams, np.uint64), _joined(places, np.int32))
+        self._sort(grams, places)
 
-    def _sort(self, grams: np.ndarray, places: np.ndarray) -> None:
-        order = np.argsort(grams)
-        self._places = places[order]
-        grams = grams[order]
-        first = np.flatnonzero(np.r_[True, grams[1:] != grams[:-1]][: len(grams)]).astype(np.int32)
-        self._grams, self._first = grams[first], np.r_[first, np.int32(len(grams))]
+    def _sort(self, grams: Growing, places: Growing) -> None:
+        hashes = grams.take()
+        order = np.argsort(hashes)
+        self._places = places.take()[order]
+        del order  # as long as the hashes, which are sorted where they lie
+        hashes.sort()
+        first = np.flatnonzero(np.r_[True, hashes[1:] != hashes[:-1]][: len(hashes)]).astype(np.int32)
+        self._grams, self._first = hashes[first], np.r_[first, np.int32(len(hashes))]
         # a mark for the upper bits of every n-gram, one in eight set: most n-grams of train texts are turned away by one look
         bits = min(max(len(first).bit_length() + 2, 8), 24)
         self._shift = np.uint64(64 - bits)
@@ -130,13 +132,6 @@ class Index:
         item = self._item[text]
         new = np.flatnonzero(np.r_[True, (doc[1:] != doc[:-1]) | (item[1:] != item[:-1])])
         return doc[new], item[new], np.add.reduceat(share[order], new) / self._parts[item[new]]
-
-
-def _joined(parts: list[np.ndarray], kind: type) -> np.ndarray:
-    """One array of all blocks, which are let go of."""
-    made = np.concatenate([np.zeros(0, dtype=kind), *parts])
-    parts.clear()
-    return made
 
 
 def _ranges(doc: np.ndarray, hits: np.ndarray) -> Iterator[tuple[int, int]]:

@@ -15,7 +15,7 @@ from hashlib import blake2b
 import numpy as np
 
 from engine.errors import StepError
-from engine.prompts.hygiene.texts import Splitter, blocks, mixed
+from engine.prompts.hygiene.texts import Growing, Splitter, blocks, mixed
 
 GAP = r"\W"
 BLOCK = 256  # texts that are cut at a time
@@ -42,8 +42,7 @@ class Hashes:
 
 def shingles(texts: Sequence[str], n: int, advance: Callable[[int], None] = lambda rows: None) -> Hashes:
     """The shingles of texts."""
-    splitter, used = Splitter(GAP), 0
-    high, low, lengths = np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.uint16), [np.zeros(1, dtype=np.int64)]
+    splitter, high, low, lengths = Splitter(GAP), Growing(np.uint32), Growing(np.uint16), [np.zeros(1, dtype=np.int64)]
     for _, block in blocks(texts, BLOCK):
         words = splitter.words(block)
         hashes, text, _ = words.grams(n)
@@ -54,13 +53,10 @@ def shingles(texts: Sequence[str], n: int, advance: Callable[[int], None] = lamb
         keys = np.sort(text.astype(np.uint64) << np.uint64(48) | hashes >> np.uint64(16))
         keys = keys[np.r_[True, keys[1:] != keys[:-1]]]
         lengths.append(np.bincount((keys >> np.uint64(48)).astype(np.int64), minlength=len(block)))
-        # grows where it lies: a list of blocks that is put together at the end would hold everything twice
-        high.resize(used + len(keys), refcheck=False)
-        low.resize(used + len(keys), refcheck=False)
-        high[used:], low[used:] = keys >> np.uint64(16) & np.uint64(2**32 - 1), keys & np.uint64(2**16 - 1)
-        used += len(keys)
+        high.add(keys >> np.uint64(16))
+        low.add(keys)
         advance(len(block))
-    return Hashes(high, low, np.cumsum(np.concatenate(lengths)))
+    return Hashes(high.array, low.array, np.cumsum(np.concatenate(lengths)))
 
 
 def _characters(text: str) -> int:

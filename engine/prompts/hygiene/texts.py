@@ -84,6 +84,24 @@ class Splitter:
         return found
 
 
+class Growing:
+    """An array that grows where it lies: parts that are put together at the end would be held twice."""
+
+    def __init__(self, kind: type) -> None:
+        self.array = np.zeros(0, dtype=kind)
+
+    def add(self, values: np.ndarray) -> None:
+        """Appends values, cast to the array's type: of larger numbers the lower bits stay."""
+        used = len(self.array)
+        self.array.resize(used + len(values), refcheck=False)
+        self.array[used:] = values.astype(self.array.dtype)
+
+    def take(self) -> np.ndarray:
+        """The array, which is let go of here."""
+        made, self.array = self.array, self.array[:0].copy()
+        return made
+
+
 def mixed(keys: np.ndarray) -> np.ndarray:
     """SplitMix64's finish: every bit of a key reaches every bit of the result."""
     z = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

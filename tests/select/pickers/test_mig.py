@@ -40,7 +40,7 @@ def test_two_labels_share():
 ])  # fmt: skip
 def test_what_sums_to_one_matters_where_a_label_lies_between_others(normalize, first, order):
     p = propagation(3, pairs((0, 1, 0.95), (1, 2, 0.9)), 1.0, normalize)
-    assert p.sum(axis=0 if normalize == "column" else 1) == pytest.approx(np.ones(3))
+    assert p.toarray().sum(axis=0 if normalize == "column" else 1) == pytest.approx(np.ones(3))
     known = Known(3, Phi(), "gradient")
     assert known.gains(csr_matrix(V) @ p).tolist() == first
     assert greedy(csr_matrix(V) @ p, known, 4)[0] == order
@@ -147,8 +147,8 @@ def test_similar_finds_every_pair_across_blocks():
     rng = np.random.default_rng(1)
     vectors = rng.normal(size=(700, 6))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    i, j, _ = similar(vectors, 0.97)
-    expected = np.argwhere(np.triu(unit @ unit.T >= 0.97, 1))
+    i, j, _ = similar(vectors, 0.95)
+    expected = np.argwhere(np.triu(unit @ unit.T >= 0.95, 1))
     assert len(expected) > 50 and np.column_stack([i, j]).tolist() == expected.tolist()
 
 
@@ -229,9 +229,9 @@ def test_candidates_have_the_labels_of_their_prompts(small):
 
 
 def test_candidates_by_parameter(small):
-    assert sorted(of(small, per_prompt=None)[2]) == ["p0-0", "p0-2", "p1-0", "p1-2", "p2-0", "p2-2"]
-    assert sorted(of(small, per_prompt=None, min_score=2.0)[2]) == ["p0-2", "p1-2", "p2-2"]
-    assert of(small, topic=False, clusters=None)[2] == {"p0-2": [], "p1-2": [], "p2-2": []}
-    assert of(small, topic=False, clusters=None, labels="$.labels")[2]["p1-2"] == ["x"]
+    assert sorted(of(small, per_prompt=0)[2]) == ["p0-0", "p0-2", "p1-0", "p1-2", "p2-0", "p2-2"]
+    assert sorted(of(small, per_prompt=0, min_score=2.0)[2]) == ["p0-2", "p1-2", "p2-2"]
+    assert of(small, topic=False, clusters="")[2] == {"p0-2": [], "p1-2": [], "p2-2": []}
+    assert of(small, topic=False, clusters="", labels="$.labels")[2]["p1-2"] == ["x"]
     with pytest.raises(QueryError):
         of(small, labels="$")

@@ -136,9 +136,8 @@ def report(folder: Path, docs: int, results: dict[str, list[dict[str, float]]]) 
     truth = json.loads((folder / "all pairs.json").read_text())
     linked = pairs(truth)
     print(f"{docs:,} texts, {size / 1e6:.1f} MB; all pairs: {len(linked):,} linked pairs, {len(set(truth)):,} texts stay")
-    print(
-        f"{'way':<22}{'seconds':>9}{'CPU s':>8}{'texts/s':>10}{'texts/CPU s':>13}{'memory/text':>13}{'compared':>10}{'precision':>11}{'recall':>9}"
-    )
+    heads = ("seconds", "CPU s", "texts/s", "texts/CPU s", "memory/text", "compared", "precision", "recall")
+    print(f"{'way':<22}" + "".join(f"{head:>12}" for head in heads))
     for way, runs in results.items():
         middle = {key: statistics.median(run[key] for run in runs) for key in runs[0]}
         seconds, cpu, found = middle["seconds"], middle["cpu"], pairs(json.loads((folder / f"{way}.json").read_text()))

@@ -27,8 +27,11 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
 
     for round_, one in _distinct(spec):
         for index, scorer in enumerate(one.score):
-            with about(f"score.{index}.{'verifier' if scorer.verifier else 'measure'}", round_):
-                score.make(scorer) if scorer.verifier else measures.make(scorer)
+            with about(f"score.{index}.verifier", round_):
+                score.make(scorer)
+        for index, measure in enumerate(one.measure):
+            with about(f"measure.{index}.method", round_):
+                measures.make(measure)
         with about("score", round_):
             score.check(one)
         with about("cluster", round_):

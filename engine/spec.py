@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from engine.parts.choose import Cluster, Picker, Plan, Scorer, Select
+from engine.parts.choose import Cluster, Measure, Picker, Plan, Scorer, Select
 from engine.parts.generate import Calibrate, Followup, Generate, Sampler, Until
 from engine.parts.part import SLUG, F, Part, Paths, Slug
 from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
@@ -18,7 +18,7 @@ from engine.parts.train import Base, Compute, Condition, Evaluate, Gate, Lora, O
 # fmt: off
 __all__ = [
     "SLUG", "Base", "Calibrate", "Cluster", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields", "Followup", "Gate",
-    "Generate", "Holdout", "Hygiene", "Lora", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan", "Prompts",
+    "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan", "Prompts",
     "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
 ]
 # fmt: on
@@ -44,8 +44,9 @@ class Spec(Part):
     calibrate: Calibrate | None = F(None, "answers at several temperatures before the round generates; never train")
     generate: Generate = F(Generate(), "how the policy answers")
     followup: tuple[Followup, ...] = F((), "second generations about the round's answers")
-    score: tuple[Scorer, ...] = F((), "scorers of every answer")
-    combine: str | None = F(None, "SQL expression over scorer names that gives `score`; needed with several scorers")
+    score: tuple[Scorer, ...] = F((), "verifiers of every answer; the combined score is made of them")
+    measure: tuple[Measure, ...] = F((), "numbers for every rollout, columns of `scored` beside the combined score")
+    combine: str | None = F(None, "SQL expression over scorer names that gives `score`; needed with several verifiers")
     select: Select = F(..., "which answers train")
     train: tuple[Train, ...] = F(..., "models that train in a round", min_length=1)
     evaluate: Evaluate = F(Evaluate(), "how every checkpoint is measured")
@@ -56,10 +57,10 @@ class Spec(Part):
 
     @model_validator(mode="after")
     def _whole(self) -> Spec:
-        names = [scorer.column for scorer in self.score] + [picker.column for picker in self.select.pickers]
+        names = [*(s.column for s in self.score), *(m.column for m in self.measure), *(p.column for p in self.select.pickers)]
         if len(set(names)) < len(names):
-            raise ValueError(f"score: two scorers or pickers share a name in {names}; give one of them `name`")
-        judges = [scorer.column for scorer in self.verifiers]
+            raise ValueError(f"score: two scorers, measures or pickers share a name in {names}; give one of them `name`")
+        judges = [scorer.column for scorer in self.score]
         if len(judges) > 1 and not self.combine:
             raise ValueError(f"combine: several verifiers need an expression, e.g. {' * '.join(judges)!r}")
         self._planned()
@@ -89,13 +90,3 @@ class Spec(Part):
             raise ValueError(f"stop.metric: {self.stop.metric!r} is not in evaluate.metrics {sorted(self.evaluate.metrics)}")
         if self.stop and self.prompts.gate is None:
             raise ValueError("prompts.gate: `stop` follows a metric of the gate split, and there is no gate split")
-
-    @property
-    def verifiers(self) -> tuple[Scorer, ...]:
-        """Scorers that judge single answers; the combined score is made of them."""
-        return tuple(scorer for scorer in self.score if scorer.verifier)
-
-    @property
-    def measures(self) -> tuple[Scorer, ...]:
-        """Scorers that need a model or the whole round; columns in `scored` beside the combined score."""
-        return tuple(scorer for scorer in self.score if scorer.measure)

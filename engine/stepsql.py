@@ -17,7 +17,7 @@ from engine import sqlfile
 from engine.errors import QueryError
 from engine.ids import digest
 from engine.registry import nearest
-from engine.spec import Spec
+from engine.spec import Measure, Spec
 from engine.sqlfile import SqlFile
 from engine.step import Ref
 from engine.tables import TABLES
@@ -67,8 +67,8 @@ def _resolve(schema: str, name: str, where: str, now: set[str]) -> set[str]:
 
 def refs(tables: set[str], spec: Spec, pickers: Sequence[str] = ()) -> list[Ref]:
     """The parts behind table names as `tables_read` gives them; `pickers` are those that ran before the SQL."""
-    judges = ["score", *(scorer.column for scorer in spec.verifiers)] if spec.verifiers else []
-    also = [*(column for scorer in spec.measures for column in columns_of(scorer)), *pickers]
+    judges = ["score", *(scorer.column for scorer in spec.score)] if spec.score else []
+    also = [*(column for measure in spec.measure for column in columns_of(measure)), *pickers]
     aside = {"calibrate": ["calibrate"], "followup": [f"followup/{one.name}" for one in spec.followup]}
     now = {
         "generations": [Ref("generations", "rollout")],
@@ -91,11 +91,11 @@ def refs(tables: set[str], spec: Spec, pickers: Sequence[str] = ()) -> list[Ref]
     return list(dict.fromkeys(found))
 
 
-def columns_of(scorer: Any) -> list[str]:
+def columns_of(measure: Measure) -> list[str]:
     """The columns of `scored` that a measure fills."""
     from engine.score.measures import measures
 
-    return [scorer.column + suffix for suffix in measures.load(scorer.method).outputs]
+    return [measure.column + suffix for suffix in measures.load(measure.method).outputs]
 
 
 def automatic(spec: Spec, round_: int, step: str) -> dict[str, int]:
@@ -144,7 +144,7 @@ class StepSql:
         from engine.query import Session, Window
 
         self._declared(spec)
-        names = [scorer.column for scorer in spec.verifiers] + [c for scorer in spec.measures for c in columns_of(scorer)]
+        names = [scorer.column for scorer in spec.score] + [c for measure in spec.measure for c in columns_of(measure)]
         names += [picker.column for picker in spec.select.pickers]
         window = Window(spec.experiment, 0, versions={}, lake=False, scorers=tuple(names))
         empty = Session(Lake(str(spec_path.parent)), window, threads=1)

@@ -126,7 +126,7 @@ class ClusterItems(_Entry):
         return Described(made, ids, shift), detail | {"matched_to_round": before.round}
 
     def _scored(self, spec: Spec) -> bool:
-        return self.entry.of == "generations" and bool(spec.verifiers)
+        return self.entry.of == "generations" and bool(spec.score)
 
     def _scores(self, ctx: Context, found: Items) -> np.ndarray | None:
         """The combined score of each rollout."""

@@ -70,14 +70,14 @@ def check(spec: Spec, spec_path: Path | None = None) -> None:
     from engine.evaluate.metrics import Metrics
 
     samples = spec.evaluate.samples
-    columns = [scorer.column for scorer in spec.verifiers]
+    columns = [scorer.column for scorer in spec.score]
     if taken := sorted(set(columns) & set(ANSWERS.names)):
         raise SpecError(f"scorer name {taken[0]!r} is a column of `answers` already", where="score", hint="give the scorer another `name`")
     trial = Metrics(made_up(samples, columns), spec_path)
     for name in spec.evaluate.metrics:
         file, _ = parse(name, spec_path)
         file.require_stable()
-        if not spec.verifiers and JUDGED.search(file.code()):
+        if not spec.score and JUDGED.search(file.code()):
             raise SpecError(
                 f"metric {name!r} needs scores, and the spec has no scorer", where="evaluate.metrics", hint="add one to `score`"
             )

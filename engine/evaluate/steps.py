@@ -59,7 +59,7 @@ def suites(spec: Spec) -> list[str]:
 
 
 def _columns(spec: Spec) -> list[str]:
-    return ["score", *(scorer.column for scorer in spec.verifiers)] if spec.verifiers else []
+    return ["score", *(scorer.column for scorer in spec.score)] if spec.score else []
 
 
 def answers(ctx: Context) -> tuple[pa.Table, dict[str, tuple[str, str | None]]]:

@@ -148,7 +148,7 @@ def check(spec: Spec, spec_path: Path) -> None:
 def check_until(spec: Spec) -> None:
     """SpecError where waves cannot be judged, or give the same answer again and again."""
     own = spec.generate
-    if own.until and not spec.verifiers:
+    if own.until and not spec.score:
         raise SpecError("generate.until: nothing says which answers are right", hint="add a verifier to `score`")
     if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).needs_model:
         raise SpecError("generate.until: at temperature 0 every trial gives the same answer", hint="set generate.temperature above 0")

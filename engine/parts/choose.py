@@ -10,26 +10,25 @@ from engine.parts.part import F, Part, ScorerName, Slug
 
 
 class Scorer(Part):
-    verifier: str | None = F(None, "method of engine/score: a verdict on every answer")
-    measure: str | None = F(None, "method of engine/score/measures: numbers for every rollout, from a model or from the whole round")
-    name: ScorerName | None = F(None, "column in `scored`; none: the method's name")
-    params: dict[str, Any] = F({}, "settings of the scorer's own")
+    verifier: str = F(..., "method of engine/score: a verdict on every answer")
+    name: ScorerName | None = F(None, "column in `scored`; none: the verifier's name")
+    params: dict[str, Any] = F({}, "settings of the verifier's own")
 
     @property
     def column(self) -> str:
         """The scorer's name in tables and SQL."""
-        return self.name or self.method
+        return self.name or self.verifier
+
+
+class Measure(Part):
+    method: str = F(..., "method of engine/score/measures: numbers from a model, or from the whole round")
+    name: ScorerName | None = F(None, "column in `scored`; none: the method's name")
+    params: dict[str, Any] = F({}, "settings of the method's own")
 
     @property
-    def method(self) -> str:
-        """The verifier or the measure."""
-        return self.verifier or self.measure or ""
-
-    @model_validator(mode="after")
-    def _one(self) -> Scorer:
-        if bool(self.verifier) == bool(self.measure):
-            raise ValueError("give either `verifier` or `measure`")
-        return self
+    def column(self) -> str:
+        """The measure's name in tables and SQL; some methods add suffixes."""
+        return self.name or self.method
 
 
 class Plan(Part):

@@ -77,7 +77,7 @@ def _objectives() -> Registry[Any]:
 
 KINDS: dict[str, tuple[str, Callable[[], Registry[Any]]]] = {
     "verifier": ("score[].verifier", _verifiers),
-    "measure": ("score[].measure", _measures),
+    "measure": ("measure[].method", _measures),
     "picker": ("select.pickers[].method", _pickers),
     "embedder": ("cluster[].embedder", _embedders),
     "planner": ("plan[].method", _planners),

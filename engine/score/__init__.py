@@ -56,13 +56,13 @@ verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
 def make(scorer: Scorer) -> Verifier:
     """The verifier of a spec entry. SpecError for an unknown one, or for a parameter that it does not have or cannot use."""
-    method = verifiers.load(scorer.method)
-    return method(validated(method.Params, scorer.params, f"score ({scorer.column}): params", f"the verifier {scorer.method!r}"))
+    method = verifiers.load(scorer.verifier)
+    return method(validated(method.Params, scorer.params, f"score ({scorer.column}): params", f"the verifier {scorer.verifier!r}"))
 
 
 def version(scorer: Scorer, verifier: Verifier) -> str:
     """16 hex digits over the method, its revision and its parameters: what `scorer_version` holds."""
-    return digest(scorer.method, verifier.revision, verifier.params.model_dump(mode="json"))
+    return digest(scorer.verifier, verifier.revision, verifier.params.model_dump(mode="json"))
 
 
 def check(spec: Spec) -> None:
@@ -73,10 +73,10 @@ def check(spec: Spec) -> None:
     for scorer in spec.score:
         if scorer.column in taken:
             raise SpecError(f"score ({scorer.column}): `scored` already has a column of this name", hint="give the scorer another `name`")
-        if scorer.verifier and make(scorer).references and spec.prompts.fields.reference is None:
+        if make(scorer).references and spec.prompts.fields.reference is None:
             raise SpecError(
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",
             )
     if spec.combine:
-        check_combine(spec.combine, [scorer.column for scorer in spec.verifiers])
+        check_combine(spec.combine, [scorer.column for scorer in spec.score])

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 def expression(spec: Spec) -> str:
     """The SQL expression of the combined score."""
-    return spec.combine or f'"{spec.verifiers[0].column}"'
+    return spec.combine or f'"{spec.score[0].column}"'
 
 
 def settings(spec: Spec) -> dict[str, Any]:
     """JSON for the fingerprint of a step whose rows depend on scores."""
-    return {"combine": expression(spec), "scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.verifiers}}
+    return {"combine": expression(spec), "scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
 
 
 class Judge:
@@ -36,7 +36,7 @@ class Judge:
 
     def __init__(self, spec: Spec, prompts: pa.Table, label: str) -> None:
         self._expression, self._label, self._prompts = expression(spec), label, prompts
-        self._verifiers: dict[str, Verifier] = {scorer.column: make(scorer) for scorer in spec.verifiers}
+        self._verifiers: dict[str, Verifier] = {scorer.column: make(scorer) for scorer in spec.score}
         self._seen: dict[str, pl.DataFrame] = {}
 
     def __call__(self, rows: pa.Table, journal: Path, progress: Progress) -> list[float | None]:

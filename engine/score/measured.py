@@ -12,21 +12,21 @@ from engine import tables
 from engine.errors import StepError
 from engine.ids import digest
 from engine.score.measures import make, measures
-from engine.spec import Scorer, Spec
+from engine.spec import Measure, Spec
 from engine.step import Context, Output, Ref, Step
 
 READS = (Ref("generations", "rollout"), Ref("prompts", "train"))
 
 
 class Measured(Step):
-    """One entry of `score` with `measure`."""
+    """One entry of `measure`."""
 
     table = "scores"
 
-    def __init__(self, scorer: Scorer) -> None:
-        self.scorer, self.name = scorer, f"scores_{scorer.column}"
-        self.part = f"rollout/{scorer.column}"
-        self.method = measures.load(scorer.method)
+    def __init__(self, entry: Measure) -> None:
+        self.entry, self.name = entry, f"scores_{entry.column}"
+        self.part = f"rollout/{entry.column}"
+        self.method = measures.load(entry.method)
         self.on_device = self.method.on_device
 
     def writes(self) -> list[tuple[str, str]]:
@@ -34,21 +34,21 @@ class Measured(Step):
         return [("scores", self.part + suffix) for suffix in self.method.outputs]
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [*READS, *make(self.scorer).reads(spec, round_)]
+        return [*READS, *make(self.entry).reads(spec, round_)]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        measure = make(self.scorer)
-        own = {"measure": self.scorer.method, "revision": measure.revision, "params": measure.params.model_dump(mode="json")}
+        measure = make(self.entry)
+        own = {"measure": self.entry.method, "revision": measure.revision, "params": measure.params.model_dump(mode="json")}
         return own | measure.settings(spec, round_, spec_path)
 
     def run(self, ctx: Context) -> Output:
         """StepError where a rollout has no number, or two."""
         rows = _rollouts(ctx, self.name)
-        made = make(self.scorer).measure(ctx, rows)
+        made = make(self.entry).measure(ctx, rows)
         version = digest(self.settings(ctx.spec, ctx.round, ctx.spec_path))
         found = {}
         for suffix in self.method.outputs:
-            found["scores", self.part + suffix] = _scores(rows, made[suffix], self.scorer.column + suffix, version, self.name)
+            found["scores", self.part + suffix] = _scores(rows, made[suffix], self.entry.column + suffix, version, self.name)
         return Output(found, rows.num_rows)
 
 

@@ -30,9 +30,9 @@ def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
 
     found: list[Step] = []
     for part in ("rollout", "eval", *(["calibrate"] if spec.calibrate else []), *(f"followup/{one.name}" for one in spec.followup)):
-        found += [Score(part, scorer.column) for scorer in spec.verifiers]
-        found += [Combine(part)] if spec.verifiers else []
-    return found + [Measured(scorer) for scorer in spec.measures]
+        found += [Score(part, scorer.column) for scorer in spec.score]
+        found += [Combine(part)] if spec.score else []
+    return found + [Measured(measure) for measure in spec.measure]
 
 
 def step_name(part: str, name: str) -> str:
@@ -50,7 +50,7 @@ class _Part(Step):
         self.part = f"{part}/{column}"
 
     def active(self, spec: Spec, round_: int) -> bool:
-        return bool(spec.verifiers) and (self.of == "eval" or round_ != BASE)
+        return bool(spec.score) and (self.of == "eval" or round_ != BASE)
 
 
 class Score(_Part):
@@ -61,7 +61,7 @@ class Score(_Part):
         self.name = step_name(part, f"scores_{column}")
 
     def _scorer(self, spec: Spec) -> Scorer:
-        return next(scorer for scorer in spec.verifiers if scorer.column == self.column)
+        return next(scorer for scorer in spec.score if scorer.column == self.column)
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         return [Ref("generations", self.of), *(HELD_OUT if self.of == "eval" else TRAIN)]
@@ -118,15 +118,15 @@ class Combine(_Part):
         self.name = step_name(part, "score")
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [Ref("scores", f"{self.of}/{scorer.column}") for scorer in spec.verifiers]
+        return [Ref("scores", f"{self.of}/{scorer.column}") for scorer in spec.score]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return {"combine": expression(spec), "scorers": [scorer.column for scorer in spec.verifiers]}
+        return {"combine": expression(spec), "scorers": [scorer.column for scorer in spec.score]}
 
     def run(self, ctx: Context) -> Output:
         import polars as pl
 
-        names, combine = [scorer.column for scorer in ctx.spec.verifiers], expression(ctx.spec)
+        names, combine = [scorer.column for scorer in ctx.spec.score], expression(ctx.spec)
         columns = ["item_id", "prompt_id", "value", "verdict", "detail"]
         scores = {name: ctx.read(ref, columns) for name, ref in zip(names, self.reads(ctx.spec, ctx.round), strict=True)}
         table = wide(scores, self.name)

@@ -7,6 +7,7 @@ import numpy as np
 from engine.select.ties import STEP, fixed
 from engine.select.vectors import ROWS, Units
 
+PART = 256  # rows that are widened to float64 at a time: they stay in the processor's cache
 FIRST, MOST = 8, 64  # rows whose gains are computed together: few at first, more while none of them is the best
 
 
@@ -57,10 +58,11 @@ class Covered:
         columns = np.empty((len(rows), len(self.units)))
         wanted = self.units.rows(rows)
         gains = np.zeros(len(rows))
-        for start in range(0, len(self.units), ROWS):
-            part = slice(start, start + ROWS)
+        for start in range(0, len(self.units), PART):
+            part = slice(start, start + PART)
             cosines = fixed(wanted @ self.units.rows(part).T)
             columns[:, part] = cosines
-            gains += np.maximum(cosines - self.cover[part], 0.0).sum(axis=1)
+            cosines -= self.cover[part]
+            gains += np.maximum(cosines, 0.0, out=cosines).sum(axis=1)
         self.bounds[rows], self.fresh[rows] = gains, True
         self._columns = dict(zip(rows.tolist(), columns, strict=True))

@@ -64,7 +64,8 @@ plan: [{name: shares, sql: shares.sql}, {name: heat, sql: heat.sql}]
 calibrate: {samples: 2, temperatures: [0.5, 1.0]}
 generate: {plan: heat}
 followup: [{name: again, sql: again.sql}]
-score: [{verifier: exact}, {measure: logprob, params: {model: policy}}]
+score: [{verifier: exact}]
+measure: [{method: logprob, name: fit, params: {model: policy}}]
 select: {sql: second.sql, params: {top: null, min_score: null}}
 stop: {metric: mean}
 evaluate: {metrics: [mean]}

@@ -275,12 +275,18 @@ def test_eva_draws_by_spread(tmp_path):
     assert "informativeness 5.0000, 0.6250" in rows["p3"]["reason"]
     mean = {row["prompt_id"]: row["reason"] for row in drawn(small, 1, share=1.0, info="max_mean")}
     assert "informativeness 1.6667" in mean["p1"] and "informativeness 3.0000" in mean["p3"]
-    first = Counter(drawn(small, seed, share=0.3)[0]["prompt_id"] for seed in range(600))
-    assert abs(first["p1"] / 600 - 0.375) < 0.06  # three standard deviations
     assert [row["prompt_id"] for row in drawn(small, 5, share=1.0, min_score=5.0)] == ["p3"]
 
 
+def test_eva_draws_in_proportion(tmp_path):
+    small = lake(tmp_path, [[1.0, 4.0] if i % 2 else [0.0, 5.0] for i in range(400)])
+    found = Counter(row["reason"][:22] for seed in range(8) for row in drawn(small, seed, share=0.1))
+    assert sum(found.values()) == 320
+    # of the first rows drawn 3/8 have the smaller spread; taking a tenth moves that by little; three standard deviations
+    assert abs(found["informativeness 3.0000"] / 320 - 0.375) < 0.085
+
+
 def test_eva_is_uniform_where_nothing_spreads(tmp_path):
-    small = lake(tmp_path, [[1.0, 1.0]] * 4)
-    first = Counter(drawn(small, seed, share=0.25)[0]["prompt_id"] for seed in range(400))
-    assert sum((n - 100) ** 2 / 100 for n in first.values()) < 16.3 and len(first) == 4
+    small = lake(tmp_path, [[1.0, 1.0]] * 400)
+    found = Counter(int(row["prompt_id"][1:]) % 4 for row in drawn(small, 3, share=0.25))
+    assert sum(found.values()) == 100 and sum((n - 25) ** 2 / 25 for n in found.values()) < 16.3

@@ -13,7 +13,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 ODD = np.uint64(0x9E3779B97F4A7C15)
-KEPT = 1 << 16  # hashes of words that are kept, so that memory does not grow with the vocabulary
 
 
 def asked(row: dict[str, Any]) -> str:
@@ -57,15 +56,13 @@ class Splitter:
     def __init__(self, gap: str) -> None:
         self._gap = re.compile(gap)
         self._ascii = {code: " " for code in range(128) if self._gap.fullmatch(chr(code))}
-        self._known: dict[str, int] = {}
 
     def words(self, texts: Sequence[str]) -> Words:
         """The words of texts."""
         cut = [self._cut(text.lower()) for text in texts]
         found = pc.ascii_split_whitespace(pa.array(cut, type=pa.large_string()))
         encoded = found.flatten().dictionary_encode()
-        hashes = np.array([self._hash(word) for word in encoded.dictionary.to_pylist()], dtype=np.uint64)
-        hashes = hashes[encoded.indices.to_numpy()]
+        hashes = word_hashes(encoded.dictionary)[encoded.indices.to_numpy()]
         # a text without words comes as one empty word
         lengths, empty = np.diff(found.offsets.to_numpy()), np.array([not text for text in cut], dtype=bool)
         hashes = hashes[~np.repeat(empty, lengths)]
@@ -75,20 +72,29 @@ class Splitter:
         # characters of ASCII alone need no regular expression
         return (text.translate(self._ascii) if text.isascii() else self._gap.sub(" ", text)).strip(" ")
 
-    def _hash(self, word: str) -> int:
-        found = self._known.get(word)
-        if found is None:
-            if len(self._known) >= KEPT:
-                self._known.clear()
-            found = self._known[word] = int.from_bytes(blake2b(word.encode(), digest_size=8).digest(), "little")
-        return found
+
+def word_hashes(words: pa.Array) -> np.ndarray:
+    """A 64-bit hash of each word (a large_string array): a polynomial over pseudo-random numbers of its bytes, modulo 2^64, mixed with
+    its length."""
+    lengths = pc.binary_length(words).to_numpy().astype(np.int64)
+    whole = np.zeros(len(lengths), dtype=np.uint64)
+    full = np.flatnonzero(lengths)
+    if len(full):
+        _, offsets, data = words.buffers()
+        bounds = np.frombuffer(offsets, dtype=np.int64)[words.offset : words.offset + len(words) + 1]
+        values = BYTES[np.frombuffer(data, dtype=np.uint8)[bounds[0] : bounds[-1]]]
+        powers = np.multiply.accumulate(np.full(int(lengths.max()), ODD, dtype=np.uint64))
+        starts = bounds[:-1] - bounds[0]
+        values *= powers[np.arange(len(values)) - np.repeat(starts, lengths)]
+        whole[full] = np.add.reduceat(values, starts[full])
+    return mixed(whole + lengths.astype(np.uint64) * ODD)
 
 
 class Growing:
     """An array that grows where it lies: parts that are put together at the end would be held twice."""
 
     def __init__(self, kind: type) -> None:
-        self.array = np.zeros(0, dtype=kind)
+        self.array: np.ndarray = np.zeros(0, dtype=kind)
 
     def add(self, values: np.ndarray) -> None:
         """Appends values, cast to the array's type: of larger numbers the lower bits stay."""
@@ -113,3 +119,6 @@ def blocks(texts: Sequence[str], size: int) -> Iterator[tuple[int, Sequence[str]
     """(start, texts) block after block."""
     for start in range(0, len(texts), size):
         yield start, texts[start : start + size]
+
+
+BYTES = mixed(np.arange(1, 257, dtype=np.uint64) * ODD)

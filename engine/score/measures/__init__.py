@@ -14,7 +14,8 @@ import pyarrow as pa
 
 from engine.params import Params, validated
 from engine.registry import Registry
-from engine.spec import Scorer, Spec
+from engine.spec import Measure as Entry
+from engine.spec import Spec
 from engine.step import Context, Ref
 
 
@@ -51,7 +52,7 @@ class Measure(ABC):
 measures: Registry[type[Measure]] = Registry("score.measures")
 
 
-def make(scorer: Scorer) -> Measure:
+def make(entry: Entry) -> Measure:
     """The measure of a spec entry. SpecError for an unknown one, or for settings that it does not have or cannot use."""
-    method = measures.load(scorer.method)
-    return method(validated(method.Params, scorer.params, f"score ({scorer.column}): params", f"the measure {scorer.method!r}"))
+    method = measures.load(entry.method)
+    return method(validated(method.Params, entry.params, f"measure ({entry.column}): params", f"the measure {entry.method!r}"))

@@ -53,7 +53,9 @@ class Deita(Picker):
         return picks(rows, kept, {row: {"near": ids[other].as_py()} for row, other in near.items()})
 
 
-def keep(units: Units, order: np.ndarray, budget: int, threshold: float, batch: int = 1, block: int = BLOCK) -> tuple[list[int], dict[int, int]]:
+def keep(
+    units: Units, order: np.ndarray, budget: int, threshold: float, batch: int = 1, block: int = BLOCK
+) -> tuple[list[int], dict[int, int]]:
     """(rows kept in order of keeping, for each dropped row the earliest that it is near to).
 
     Cosines come from float32 products, blocks of rows times all rows kept; one that is within float32's error of `threshold` is

@@ -74,4 +74,3 @@ class FacilityLocation(Picker):
             picked.append(row)
             open_[row] = False
         return picks(rows, picked, {row: {"coverage": gain} for row, gain in zip(picked, gains, strict=True)})
-

@@ -26,7 +26,9 @@ class KCenterParams(Budget):
     """The budget, the first center, and the distance."""
 
     start: Literal["first", "score"] = Field("first", description="first center: the smallest item_id, or the highest `score`")
-    metric: Literal["l2", "cosine"] = Field("l2", description="distance; cosine: between the vectors at length 1, which orders as cosines do")
+    metric: Literal["l2", "cosine"] = Field(
+        "l2", description="distance; cosine: between the vectors at length 1, which orders as cosines do"
+    )
     trim: float = Field(0.0, ge=0, lt=1, description="share of the rows left, the farthest, that a pick passes over, rounded down")
 
 

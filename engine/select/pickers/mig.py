@@ -84,7 +84,8 @@ class Mig(Picker):
         scores = numbers(rows, "score", least=0.0)
         if not names:
             raise StepError(
-                "mig: none of the candidates has a label", hint="give the prompts a topic or labels, or cluster them: see the SQL's parameters"
+                "mig: none of the candidates has a label",
+                hint="give the prompts a topic or labels, or cluster them: see the SQL's parameters",
             )
         u = label_graph.labelled(codes, offsets, len(names), scores, params.norm)
         pairs = self._pairs(names)

@@ -12,7 +12,8 @@ from engine import models
 from engine.ids import digest
 from engine.promotion import Decision
 from engine.score.measures import Measure, make
-from engine.spec import Scorer, Spec
+from engine.spec import Measure as Entry
+from engine.spec import Spec
 from engine.step import Device, Model
 from engine.tables import CHAT
 from generate_tiny import CPU, Notes, spec
@@ -59,7 +60,7 @@ def rollouts(texts: list[tuple[str, str]]) -> pa.Table:
 
 def measure(name: str, **params: Any) -> Measure:
     """The measure of that name."""
-    return make(Scorer(measure=name, name="m", params=params))
+    return make(Entry(method=name, name="m", params=params))
 
 
 def values(made: dict[str, pa.Table], suffix: str = "") -> list[float | None]:

@@ -64,12 +64,14 @@ def ours(method: str, rows: pa.Table, **params: object) -> list[int]:
 
 def memory(method: str, rows: pa.Table, **params: object) -> None:
     """The peak of numpy and Arrow beyond the candidates."""
-    pool = pa.default_memory_pool()
-    before = pool.bytes_allocated()
+    usual = pa.default_memory_pool()
+    pool = pa.proxy_memory_pool(usual)  # counts from zero
+    pa.set_memory_pool(pool)
     tracemalloc.start()
     ours(method, rows, **params)
-    peak = tracemalloc.get_traced_memory()[1] + max(0, pool.max_memory() - before)
+    peak = tracemalloc.get_traced_memory()[1] + pool.max_memory()
     tracemalloc.stop()
+    pa.set_memory_pool(usual)
     print(f"peak beyond the candidates: {peak / 1e6:,.1f} MB; candidates: {rows.nbytes / 1e6:,.1f} MB; ratio {peak / rows.nbytes:.2f}")
 
 

@@ -1,8 +1,8 @@
 """How alike two texts are: the same but for case and punctuation, or by their longest common subsequence of words (Rouge-L).
 
 Rouge-L: Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004. Words and F are those of the package rouge-score
-(google-research/google-research), which takes about twenty times as long; its stemmer is NLTK's, which departs from Porter's in
-a few words ("dies"). Words here are of any script, there of ASCII letters and digits alone.
+(google-research/google-research), which takes 50 times as long and more (benchmarks/rouge.py); its stemmer is NLTK's, which
+departs from Porter's in a few words ("dies"). Words here are of any script, there of ASCII letters and digits alone.
 """
 
 from __future__ import annotations

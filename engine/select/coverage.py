@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from engine.select.ties import STEP, fixed
 from engine.select.vectors import ROWS, Units
 
 PART = 256  # rows that are widened to float64 at a time: they stay in the processor's cache
-FIRST, MOST = 8, 64  # rows whose gains are computed together: few at first, more while none of them is the best
+FIRST, MOST = 32, 128  # rows whose gains are computed together: few at first, more while none of them is the best
 
 
 class Covered:
@@ -27,7 +29,6 @@ class Covered:
         sums = [units.rows(slice(start, start + ROWS)) @ total for start in range(0, n, ROWS)]
         self.bounds = np.concatenate([*sums, np.zeros(0)]) + n * (1 + 2 * STEP)
         self.fresh = np.zeros(n, dtype=bool)
-        self._columns: dict[int, np.ndarray] = {}
 
     def best(self, among: np.ndarray, weight: float, bonus: np.ndarray) -> int:
         """The row of `among` (n,) with the largest weight * gain + bonus, ties to the smaller row; `weight` is not negative."""
@@ -46,23 +47,25 @@ class Covered:
 
     def add(self, row: int) -> float:
         """Picks a row, and returns its gain."""
-        if row not in self._columns:
-            self._look(np.array([row]))
-        gain, column = float(self.bounds[row]), self._columns[row]
-        np.maximum(self.cover, column, out=self.cover)
+        rows = np.array([row])
+        if not self.fresh[row]:
+            self._look(rows)
+        for part, cosines in self._cosines(rows):
+            np.maximum(self.cover[part], cosines[0], out=self.cover[part])
         self.fresh[:] = False
-        return gain
+        return float(self.bounds[row])
 
     def _look(self, rows: np.ndarray) -> None:
         """Computes the gains of rows."""
-        columns = np.empty((len(rows), len(self.units)))
-        wanted = self.units.rows(rows)
         gains = np.zeros(len(rows))
-        for start in range(0, len(self.units), PART):
-            part = slice(start, start + PART)
-            cosines = fixed(wanted @ self.units.rows(part).T)
-            columns[:, part] = cosines
+        for part, cosines in self._cosines(rows):
             cosines -= self.cover[part]
             gains += np.maximum(cosines, 0.0, out=cosines).sum(axis=1)
         self.bounds[rows], self.fresh[rows] = gains, True
-        self._columns = dict(zip(rows.tolist(), columns, strict=True))
+
+    def _cosines(self, rows: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+        """Cosines of rows to all rows, part by part: (rows, part)."""
+        wanted = self.units.rows(rows)
+        for start in range(0, len(self.units), PART):
+            part = slice(start, start + PART)
+            yield part, fixed(wanted @ self.units.rows(part).T)

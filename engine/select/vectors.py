@@ -24,7 +24,7 @@ def raw(rows: pa.Table, column: str = "vector") -> np.ndarray:
             f"column {column} of the candidates: item {rows['item_id'][at].as_py()} has {lengths[at]} numbers, others have {width}",
             hint="take vectors of one model and one round",
         )
-    values = rows[column].combine_chunks().flatten()
+    values = whole(rows[column]).flatten()
     if values.null_count:
         raise StepError(f"column {column} of the candidates holds a null inside a vector")
     found = values.to_numpy(zero_copy_only=False).reshape(len(lengths), width)
@@ -34,6 +34,11 @@ def raw(rows: pa.Table, column: str = "vector") -> np.ndarray:
             item = rows["item_id"][start + int(np.argmax(broken))].as_py()
             raise StepError(f"column {column} of the candidates: item {item} holds NaN or infinity", hint="leave such rows out in the SQL")
     return found
+
+
+def whole(column: pa.ChunkedArray) -> pa.Array:
+    """The column as one array; `combine_chunks` copies even a single chunk."""
+    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def matrix(rows: pa.Table, column: str = "vector") -> np.ndarray:

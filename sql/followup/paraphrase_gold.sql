@@ -21,7 +21,10 @@ SELECT
         {
             'role': p.messages[-1].role,
             'content': concat(
-                p.messages[-1].content, chr(10), chr(10), replace($ask, '{gold}', gold_answer(p.prompt_id, p.meta, p.reference, $gold, '{gold}'))
+                p.messages[-1].content,
+                chr(10),
+                chr(10),
+                replace($ask, '{gold}', gold_answer(p.prompt_id, p.meta, p.reference, $gold, '{gold}'))
             )
         }
     ) AS messages

@@ -18,8 +18,13 @@ SELECT
     s.value::BIGINT AS rank,
     'generation' AS origin,
     $round::BIGINT AS source_round,
-    format('pick {}, cluster {:s} gives {:s} of {:s}', s.value::BIGINT, s.detail ->> '$.cluster', s.detail ->> '$.quota', s.detail ->> '$.size')
-        AS reason
+    format(
+        'pick {}, cluster {:s} gives {:s} of {:s}',
+        s.value::BIGINT,
+        s.detail ->> '$.cluster',
+        s.detail ->> '$.quota',
+        s.detail ->> '$.size'
+    ) AS reason
 FROM generations AS g
 INNER JOIN scores AS s ON s.item_id = g.generation_id AND s.scorer = $picker
 WHERE s.value IS NOT NULL

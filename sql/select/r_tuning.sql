@@ -96,7 +96,8 @@ SELECT
             )
         WHEN $mode <> 'unknown' THEN error(format('mode: expected unsure or unknown, found {}', $mode))
         WHEN known THEN demonstration(messages, answer, $target)
-        WHEN coalesce(len($refusals::VARCHAR[]), 0) = 0 THEN error('mode unknown draws from refusals, a list of sentences, and there are none')
+        WHEN coalesce(len($refusals::VARCHAR[]), 0) = 0
+            THEN error('mode unknown draws from refusals, a list of sentences, and there are none')
         ELSE demonstration(
             messages, ($refusals::VARCHAR[])[1 + floor(draw($seed, prompt_id) * len($refusals::VARCHAR[]))::BIGINT], 'refusal'
         )

@@ -10,7 +10,13 @@
 WITH own AS (
     SELECT prompt_id, generation_id, score
     FROM scored
-    WHERE score >= $min_score
+    WHERE coalesce(
+        score >= $min_score,
+        CASE
+            WHEN (SELECT count(score) FROM scored) = 0
+                THEN error('no answer has a score: S3FT needs a judge, name one in `score`')::BOOLEAN
+        END
+    )
     QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY sample, generation_id) = 1
 ),
 
@@ -39,7 +45,9 @@ targets AS (
 SELECT
     prompt_id,
     generation_id,
-    CASE target WHEN 'gold' THEN demonstration(messages, gold_answer(prompt_id, meta, reference, $gold, $gold_form), 'gold') END AS messages,
+    CASE target
+        WHEN 'gold' THEN demonstration(messages, gold_answer(prompt_id, meta, reference, $gold, $gold_form), 'gold')
+    END AS messages,
     target AS label,
     CASE target WHEN 'self' THEN 'generation' WHEN 'paraphrase' THEN 'refined' ELSE 'gold' END AS origin,
     CASE target

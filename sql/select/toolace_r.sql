@@ -77,10 +77,14 @@ SELECT
     CASE $direct
         WHEN 'gold' THEN NULL
         WHEN 'generation'
-            THEN coalesce(earliest, error(format('prompt {} has no right answer: take direct: gold, or leave 0 out of the interval', prompt_id)))
+            THEN coalesce(
+                earliest, error(format('prompt {} has no right answer: take direct: gold, or leave 0 out of the interval', prompt_id))
+            )
         ELSE error(format('direct: expected gold or generation, found {}', $direct))
     END AS generation_id,
-    CASE $direct WHEN 'gold' THEN demonstration(messages, gold_answer(prompt_id, meta, reference, $gold, $gold_form), 'gold') END AS messages,
+    CASE $direct
+        WHEN 'gold' THEN demonstration(messages, gold_answer(prompt_id, meta, reference, $gold, $gold_form), 'gold')
+    END AS messages,
     0 AS rank,
     'direct' AS label,
     $direct AS origin,

@@ -86,7 +86,7 @@ def test_a_spec_that_uses_every_kind_of_step_sorts(home: Home) -> None:
         (home.experiments / f"{name}.sql").write_text(f"-- a test\n{text}\n")
     found = edges(location.of(home), "everything")
     assert {"hygiene", "embeddings_asked", "clusters_asked", "embeddings_said", "clusters_said", "clusters_pool"} <= set(found)
-    assert {"plan_shares", "plan_heat", "calibrate_generations", "calibrate_score", "again_generations", "scores_logprob"} <= set(found)
+    assert {"plan_shares", "plan_heat", "calibrate_generations", "calibrate_score", "again_generations", "scores_fit"} <= set(found)
     assert {"hygiene", "plan_shares"} <= found["prompts"] and "plan_heat" in found["generations"]
     assert "calibrate_generations" in found["plan_heat"] and "embeddings_asked" in found["clusters_asked"]
     assert "generations" in found["again_generations"] and "again_generations" in found["selected"]

@@ -118,3 +118,21 @@ def test_the_step_is_there_only_where_it_is_asked_for(tmp_path):
     assert DROPPED in room.pool_reads(cleaned) and DROPPED not in room.pool_reads(plain)
     step, path = Hygiene(cleaned), tmp_path / "spec.yaml"
     assert step.settings(cleaned, 0, path) == step.settings(cleaned, 5, path) and not step.active(cleaned, BASE)
+
+
+def test_rounds_mixed_of_clusters_of_the_clean_pool(tmp_path):
+    mix = "  hygiene: {cap: 60, cap_by: file}\n  mix: {by: cluster, temperature: 1.0e+9}\n"
+    text = loop_home.YAML.replace("  per_round: 24\n", "  per_round: 12\n" + mix)
+    loop_home.write(tmp_path, text + "cluster: [{name: pool, of: pool, k: 2}]\n")
+    experiment = loop_home.load(tmp_path)
+    done = experiment.run(until=1)
+    states = {(one.round, one.step): one.state for one in done}
+    assert [states[1, name] for name in ("hygiene", "clusters_pool", "prompts")] == ["reused", "reused", "done"]
+    query = """
+    select p.round, c.cluster_id, count(1) as n
+    from lake.prompts as p join lake.clusters as c on c.item_id = p.prompt_id and c.round = p.round and c.part = 'pool'
+    where p.part = 'train' group by all order by all
+    """
+    assert experiment.sql(query).fetchall() == [(round_, cluster, 6) for round_ in (0, 1) for cluster in (0, 1)]
+    clustered = experiment.sql("select count(1), count(distinct item_id) from lake.clusters where round = 0 and part = 'pool'").fetchall()
+    assert clustered == [(60, 60)]

@@ -285,6 +285,7 @@ def test_every_query_runs_and_says_what_it_does(small, name, tmp_path):
     file = sqlfile.read(sqlfile.find(f"queries/{name}"))
     known = {"checkpoint": "d", "prompt": "p1", "left": "small", "right": "small"}
     given = {parameter: known[parameter] for parameter in file.parameters - set(file.defaults)}
+    given |= {"since": "best"} if name == "forgetting" else {}  # every topic of this lake trains until its last round
     assert ask(small, name, **given) == ask(small, name, **given) != []
     assert ask(SmallLake(tmp_path), name, **given) == []
 

@@ -37,7 +37,7 @@ def test_experiments_are_valid_and_share_a_base(folder, name):
 
 def test_every_recipe_becomes_a_spec(tmp_path):
     for name in specfile.recipes():
-        lines = {"experiment": "e", "extends": name, "models": {"policy": "m"}, "prompts": {"train": "train.jsonl"}}
+        lines = {"experiment": "e", "extends": name, "models": {"policy": "m"}, "prompts": {"train": "train.jsonl", "per_round": 9}}
         lines["score"] = [{"verifier": "math"}]
         source = specfile.read_yaml(specfile.recipes()[name])
         assert source.values["description"], name

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import pyarrow as pa
 from pydantic import Field, model_validator
 
+from engine.errors import StepError
 from engine.ids import canonical
 from engine.score import choices, forced
 from engine.score.measures import Measure, measures
@@ -68,7 +69,7 @@ class Confidence(Measure):
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         params: ConfidenceParams = self.params
         targets, place = self._targets(ctx, rows)
-        observed = [round(found, 12) if found is not None else None for found in self._observed(ctx, rows, targets, place)]
+        observed = [round(found, 12) if found is not None else None for found in self._observed(ctx, rows, targets)]
         reflected = self._reflected(ctx, rows, targets) if params.beta < 1 else [None] * len(targets)
         values, told = [], []
         for o, s in zip(observed, reflected, strict=True):
@@ -102,29 +103,37 @@ class Confidence(Measure):
             place.append(seen[prompt])
         return targets, place
 
-    def _observed(self, ctx: Context, rows: pa.Table, targets: Sequence[tuple[int, str]], place: Sequence[int]) -> list[float | None]:
+    def _observed(self, ctx: Context, rows: pa.Table, targets: Sequence[tuple[int, str]]) -> list[float | None]:
+        """O of each target; None where there is no answer to compare with."""
         params, prompts, texts = self.params, rows["prompt_id"].to_pylist(), rows["response"].to_pylist()
         siblings: dict[str, list[int]] = {}
         for i, prompt in enumerate(prompts):
             siblings.setdefault(prompt, []).append(i)
         right = self._right(ctx, rows) if params.same == "score" else None
+        by_words = params.similarity == "rouge_l" and params.alpha > 0
+        plain, given = [normalised(text) for text in texts], [words(text) for text in texts] if by_words else []
         found: list[float | None] = []
         for row, text in targets:
             others = [i for i in siblings[prompts[row]] if params.of == "gold" or i != row]
-            own, plain = words(text), normalised(text)
-            same = [float(right[i] if right else normalised(texts[i]) == plain) for i in others]
-            near = [rouge_l(own, words(texts[i])) for i in others] if params.similarity == "rouge_l" and params.alpha else same
+            own, spoken = normalised(text), words(text) if by_words else []
+            same = [float(right[i] if right else plain[i] == own) for i in others]
+            near = [rouge_l(spoken, given[i]) for i in others] if by_words else same
             parts = [params.alpha * s + (1 - params.alpha) * e for s, e in zip(near, same, strict=True)]
             found.append(math.fsum(parts) / len(parts) if parts else None)
         return found
 
     def _right(self, ctx: Context, rows: pa.Table) -> list[bool]:
-        table = ctx.read(SCORE, ["item_id", "value"])
+        """Whether the verifiers find each row right. StepError where a row has no verdict at all."""
+        table, items = ctx.read(SCORE, ["item_id", "value"]), rows["generation_id"].to_pylist()
         value = dict(zip(table["item_id"].to_pylist(), table["value"].to_pylist(), strict=True))
-        return [
-            (value.get(item) if value.get(item) is not None else -math.inf) >= self.params.min_score
-            for item in rows["generation_id"].to_pylist()
-        ]
+        lost = [item for item in items if item not in value]
+        if lost:
+            raise StepError(
+                f"confidence: same: score, and {len(lost)} of {len(items)} rollouts have no score, such as {lost[0]}",
+                hint="name a verifier in `score`, or set params.same: text",
+            )
+        known = [value[item] for item in items]
+        return [number is not None and number >= self.params.min_score for number in known]
 
     def _reflected(self, ctx: Context, rows: pa.Table, targets: Sequence[tuple[int, str]]) -> list[float | None]:
         """S of each target: the mean over the questions; None where one is too long."""

@@ -30,6 +30,7 @@ from engine.select.information import Known, Phi, greedy
 from engine.select.numbers import numbers
 from engine.select.pickers import Picker, pickers
 from engine.select.picks import picks
+from engine.select.vectors import whole
 
 
 class MigParams(Budget):
@@ -107,12 +108,16 @@ class Mig(Picker):
 
 def _labels(rows: pa.Table) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Labels by number in order of their names: (numbers of all rows' labels, where each row's begin (rows + 1,), names)."""
-    lists = rows["labels"].combine_chunks()
-    flat, owner = lists.flatten().cast(pa.string()), pc.list_parent_indices(lists)
-    there = pc.is_valid(flat)
-    flat, owner = flat.filter(there), owner.filter(there).to_numpy(zero_copy_only=False)
-    found = flat.unique()
+    lists = whole(rows["labels"])
+    flat = lists.flatten()
+    found = flat.unique().drop_null()
     names = found.take(pc.array_sort_indices(found))
-    codes = pc.index_in(flat, value_set=names).to_numpy(zero_copy_only=False)
-    counts = np.bincount(owner, minlength=len(lists))
-    return codes.astype(np.int32), np.r_[0, np.cumsum(counts)].astype(np.int32), names.to_pylist()
+    codes, there = pc.index_in(flat, value_set=names, skip_nulls=True), None
+    if flat.null_count:
+        there = pc.is_valid(flat)
+        codes = codes.filter(there)
+    lengths = pc.list_value_length(lists).to_numpy(zero_copy_only=False)
+    if there is not None:
+        owner = np.repeat(np.arange(len(lists)), lengths)[there.to_numpy(zero_copy_only=False)]
+        lengths = np.bincount(owner, minlength=len(lists))
+    return codes.to_numpy(zero_copy_only=False), np.r_[0, np.cumsum(lengths)].astype(np.int32), names.to_pylist()

@@ -105,6 +105,9 @@ def test_the_verifiers_may_say_what_is_the_same_answer(tmp_path, monkeypatch):
     own = measure("confidence", same="score", similarity="exact")
     assert values(own.measure(ctx, rows), "_observed") == [0.5] * 4
     assert Ref("scores", "rollout/score") in own.reads(spec(), 0)
+    ctx.small.put("scores", "rollout/score", [])
+    with pytest.raises(StepError, match="4 of 4 rollouts have no score, such as p-0"):
+        own.measure(ctx, rows)
     with pytest.raises(SpecError, match="it needs of: gold"):
         measure("confidence", same="score", of="answer")
 

@@ -103,7 +103,7 @@ def test_redundancy_keeps_what_is_least_like_the_rows_before_it():
 
 
 RECIPE = {
-    "score": [{"verifier": "exact"}, {"measure": "logprob", "name": "fit"}],
+    "measure": [{"method": "logprob", "name": "fit"}],
     "cluster": [{"name": "answers", "of": "generations", "k": 2}],
     "select": {
         "sql": "select/adapt_inf.sql",

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import os
 
-for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ.setdefault(variable, "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -124,9 +125,7 @@ def mig(out: Table, rng: np.random.Generator, rows: int = 50_000, labels: int = 
         out.run("rondo", lambda how=how: ours("mig", given, **how))
         if gain == "gradient":
             out.run("all rows again, sparse", lambda: plainly(sparse, budget))
-            dense = sparse.toarray()
-            out.run("all rows again, dense", lambda: plainly(dense, plain))
-            del dense
+            out.run("all rows again, dense", partial(plainly, sparse.toarray(), plain))
     out.start("mig with labels embedded and sharing (similarity 0.9), from names to picks")
     out.run("rondo", lambda: ours("mig", given, budget=budget))
     memory("mig", given, budget=budget, prop_weight=0)

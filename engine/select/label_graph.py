@@ -63,7 +63,8 @@ def labelled(codes: np.ndarray, offsets: np.ndarray, labels: int, scores: np.nda
     if (scores < 0).any():
         raise StepError(f"label graph: expected scores from 0 up, found {scores.min()}")
     n = len(scores)
-    found = csr_matrix((np.ones(len(codes)), codes, offsets), shape=(n, labels))
+    # a copy: equal labels of a row are merged in place
+    found = csr_matrix((np.ones(len(codes)), np.array(codes, dtype=np.int32), offsets), shape=(n, labels))
     found.sum_duplicates()
     counts = np.diff(found.indptr)
     share = scores / np.maximum(counts, 1) if norm else scores

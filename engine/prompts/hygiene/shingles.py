@@ -18,11 +18,11 @@ from engine.errors import StepError
 from engine.prompts.hygiene.texts import Growing, Splitter, blocks, mixed
 
 GAP = r"\W"
-BLOCK = 256  # texts that are cut at a time
-CHUNK = 1 << 17  # hashes that are looked at together
+BLOCK = 128  # texts that are cut at a time
+CHUNK = 1 << 15  # hashes that are looked at together
 PARTS = 64  # slices of the range of hashes: what is sorted at a time is one of them
 ALONE = np.uint32(2**28 - 1)  # a number beyond all that shared shingles get
-PAIR_ITEMS = 1 << 17  # shingles of pairs that are compared at a time
+PAIR_ITEMS = 1 << 15  # shingles of pairs that are compared at a time
 
 
 @dataclass

@@ -70,7 +70,7 @@ def keep(
         rows = order[start : 1 if start == 0 else start + size]
         here, known = units.rows(rows).astype(np.float32), len(kept)
         before, mates = here @ buffer[:known].T, here @ here.T
-        suspect = np.flatnonzero((before > threshold - units.noise).any(axis=1)) if known else []
+        suspect = np.flatnonzero((before > threshold - units.noise).any(axis=1))
         hits = {int(i): np.flatnonzero(before[i] > threshold - units.noise) for i in suspect}
         alive: list[int] = []  # places in the block that later rows of it are compared with
         for place, row in enumerate(rows.tolist()):

@@ -81,7 +81,7 @@ def test_scores_order_ties_by_item_and_budgets_stop():
     assert pick("deita", rows, budget=4)[0] == [1, 2, 3, 0]
     assert pick("deita", rows, share=0.4)[0] == [1, 2]
     assert pick("deita", rows, budget=9)[0] == [1, 2, 3, 0, 4]
-    with pytest.raises(StepError, match="column score .* found nan at item i0001"):
+    with pytest.raises(StepError, match=r"column score .* found nan at item i0001"):
         pick("deita", candidates(np.eye(2), score=[1.0, math.nan]), budget=1)
 
 
@@ -144,7 +144,7 @@ def test_candidates_are_the_best_answers_with_the_vectors_of_their_prompts(small
 def test_candidates_with_vectors_of_their_own(small):
     found = values(small, of="generations", space="answers", per_prompt=0, threshold=0.99)
     assert found == {"p2-2": 1.0, "p1-2": 2.0, "p0-0": 3.0, "p0-2": 4.0, "p1-0": 5.0, "p2-0": None}
-    with pytest.raises(QueryError, match="generations p.-. has no vector in the part prompt"):
+    with pytest.raises(QueryError, match=r"generations p.-. has no vector in the part prompt"):
         values(small, of="generations")
     with pytest.raises(QueryError, match="expected prompts or generations, found pool"):
         values(small, of="pool")

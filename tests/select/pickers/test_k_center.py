@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -70,7 +71,7 @@ def test_within_twice_the_best_radius():
     points = np.concatenate([middles + rng.uniform(-1, 1, size=(8, 5)) for _ in range(20)])
     picked, distances = centers(points, 0, 8)
     assert sorted(row % 8 for row in picked) == list(range(8))
-    assert all(later <= earlier for earlier, later in zip(distances[1:], distances[2:], strict=False))
+    assert all(later <= earlier for earlier, later in pairwise(distances))
 
 
 def test_a_broken_vector_is_named():

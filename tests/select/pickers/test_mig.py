@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -120,7 +121,7 @@ def test_picks_are_those_of_looking_at_every_row_every_time(seed):
     for front in (1, 4, 1000):
         picked, gains = greedy(u, Known(len(names), Phi(how["kind"], alpha=0.1), how["gain"]), len(labels), front)
         assert picked == expected
-        assert all(later <= earlier * (1 + 1e-9) for earlier, later in zip(gains, gains[1:], strict=False))
+        assert all(later <= earlier * (1 + 1e-9) for earlier, later in pairwise(gains))
 
 
 def test_large_pools_pick_the_same_whatever_the_front():

@@ -38,18 +38,21 @@ def settings(entry: Cluster, spec: Spec, spec_path: Path) -> dict[str, Any]:
 
 
 def items(ctx: Context, entry: Cluster) -> Items:
-    """A prompt's text is its messages' contents, one a line; a rollout's its response. StepError where there is none."""
+    """A prompt's text is what it asks (its messages but the system's, one a line); a rollout's its response. StepError where there
+    is none."""
     if entry.of == "generations":
         rows = ctx.read(Ref("generations", "rollout"), ["generation_id", "response"])
         found = list(zip(rows["generation_id"].to_pylist(), rows["response"].to_pylist(), strict=True))
     else:
+        from engine.prompts.hygiene.texts import asked
+
         if entry.of == "pool":
             from engine.prompts import pool
 
             prompts = pool(ctx)
         else:
             prompts = ctx.read(Ref("prompts", "train"), ["prompt_id", "messages"]).to_pylist()
-        found = [(row["prompt_id"], "\n".join(message["content"] for message in row["messages"])) for row in prompts]
+        found = [(row["prompt_id"], asked(row)) for row in prompts]
     if not found:
         raise StepError(f"cluster {entry.name}: there are no {entry.of} to work on", hint="`rondo status` shows what ran before")
     found.sort()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.errors import StepError
-from engine.prompts.hygiene.texts import Growing, Splitter, Words, blocks
+from engine.prompts.hygiene.texts import Growing, Splitter, Words, blocks, most_words
 
 GAP = r"[\s,.?!:;()\"\-\\]"
 BLOCK = 512  # texts that are looked at together
@@ -40,7 +40,8 @@ class Index:
         texts = [text for item in items for text in item]
         self._item = np.repeat(np.arange(len(items)), [len(item) for item in items])
         self._parts = np.array([len(item) for item in items], dtype=np.float64)
-        grams, places, lengths, total = Growing(np.uint64), Growing(np.int32), [np.zeros(1, dtype=np.int64)], 0
+        most = most_words(texts)
+        grams, places, lengths, total = Growing(np.uint64, most), Growing(np.int32, most), [np.zeros(1, dtype=np.int64)], 0
         self._short = dict[int, list[int]]()
         for start, block in blocks(texts, BLOCK):
             words = self._splitter.words(block)

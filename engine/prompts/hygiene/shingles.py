@@ -15,7 +15,7 @@ from hashlib import blake2b
 import numpy as np
 
 from engine.errors import StepError
-from engine.prompts.hygiene.texts import Growing, Splitter, blocks, mixed
+from engine.prompts.hygiene.texts import Growing, Splitter, blocks, mixed, most_words
 
 GAP = r"\W"
 BLOCK = 128  # texts that are cut at a time
@@ -42,7 +42,8 @@ class Hashes:
 
 def shingles(texts: Sequence[str], n: int, advance: Callable[[int], None] = lambda rows: None) -> Hashes:
     """The shingles of texts."""
-    splitter, high, low, lengths = Splitter(GAP), Growing(np.uint32), Growing(np.uint16), [np.zeros(1, dtype=np.int64)]
+    splitter, lengths, most = Splitter(GAP), [np.zeros(1, dtype=np.int64)], most_words(texts)
+    high, low = Growing(np.uint32, most), Growing(np.uint16, most)
     for _, block in blocks(texts, BLOCK):
         words = splitter.words(block)
         hashes, text, _ = words.grams(n)
@@ -56,7 +57,7 @@ def shingles(texts: Sequence[str], n: int, advance: Callable[[int], None] = lamb
         high.add(keys >> np.uint64(16))
         low.add(keys)
         advance(len(block))
-    return Hashes(high.array, low.array, np.cumsum(np.concatenate(lengths)))
+    return Hashes(high.take(), low.take(), np.cumsum(np.concatenate(lengths)))
 
 
 def _characters(text: str) -> int:

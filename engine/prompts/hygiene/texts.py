@@ -91,21 +91,28 @@ def word_hashes(words: pa.Array) -> np.ndarray:
 
 
 class Growing:
-    """An array that grows where it lies: parts that are put together at the end would be held twice."""
+    """An array that is filled from the start, of at most `most` numbers; memory that is not written to is not taken. Parts that
+    are put together at the end would be held twice."""
 
-    def __init__(self, kind: type) -> None:
-        self.array: np.ndarray = np.zeros(0, dtype=kind)
+    def __init__(self, kind: type, most: int) -> None:
+        self._array: np.ndarray = np.empty(most, dtype=kind)
+        self.used = 0
 
     def add(self, values: np.ndarray) -> None:
         """Appends values, cast to the array's type: of larger numbers the lower bits stay."""
-        used = len(self.array)
-        self.array.resize(used + len(values), refcheck=False)
-        self.array[used:] = values.astype(self.array.dtype)
+        self._array[self.used : self.used + len(values)] = values.astype(self._array.dtype)
+        self.used += len(values)
 
     def take(self) -> np.ndarray:
-        """The array, which is let go of here."""
-        made, self.array = self.array, self.array[:0].copy()
+        """What was added, which is let go of here."""
+        made, self._array = self._array, self._array[:0].copy()
+        made.resize(self.used, refcheck=False)
         return made
+
+
+def most_words(texts: Sequence[str]) -> int:
+    """No fewer than the texts' words, counting one for a text without any. Lowercased, some characters are a word and a gap each."""
+    return sum(len(text) + 1 for text in texts)
 
 
 def mixed(keys: np.ndarray) -> np.ndarray:

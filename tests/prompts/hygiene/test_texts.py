@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from engine.prompts.hygiene.texts import Growing, Splitter, asked, blocks, word_hashes
+from engine.prompts.hygiene.texts import Growing, Splitter, asked, blocks, most_words, word_hashes
 
 
 def test_words_are_what_the_regular_expression_leaves():
@@ -18,6 +18,8 @@ def test_words_are_what_the_regular_expression_leaves():
     for hash_, word in zip(words.hashes.tolist(), [word for own in plain for word in own], strict=True):
         assert known.setdefault(word, hash_) == hash_
     assert len(set(known.values())) == len(known)
+    odd = ["", "a", "a b", "\u0130" * 9]
+    assert most_words(odd) >= Splitter(r"\W").words(odd).lengths.clip(min=1).sum() == 13
     # the same words beside other texts
     assert Splitter(r"\W").words(texts[3:4]).hashes.tolist() == words.hashes[words.starts[3] : words.starts[4]].tolist()
 
@@ -47,7 +49,7 @@ def test_what_a_prompt_asks():
 
 def test_blocks_and_growing_arrays():
     assert list(blocks("abcde", 2)) == [(0, "ab"), (2, "cd"), (4, "e")]
-    growing = Growing(np.uint16)
+    growing = Growing(np.uint16, 9)
     growing.add(np.array([1, 2**16 + 2], dtype=np.uint64))
     growing.add(np.array([3], dtype=np.uint64))
-    assert growing.take().tolist() == [1, 2, 3] and growing.take().tolist() == []
+    assert growing.take().tolist() == [1, 2, 3]

@@ -120,7 +120,9 @@ def test_candidates_are_the_different_right_answers_that_were_read(tmp_path):
     ]  # fmt: skip
     small.put("scores", "rollout/loss_trajectory", rows)
     entry = {"method": "trajectories", "name": "picked", "sql": "candidates/loss_trajectories.sql", "params": {"budget": 2}}
-    one = spec(select={"sql": "select/picked.sql", "pickers": [entry]}, score=[{"verifier": "exact"}, {"measure": "loss_trajectory"}])
+    one = spec(
+        select={"sql": "select/picked.sql", "pickers": [entry]}, score=[{"verifier": "exact"}], measure=[{"method": "loss_trajectory"}]
+    )
     step = PickStep(one.select.pickers[0], (), tmp_path / "spec.yaml")
     step.check(one, tmp_path / "spec.yaml")
     ctx = small.context(one)

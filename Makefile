@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+JOBS ?= 2
 
 .PHONY: quickstart test test-slow test-recipes check bench clean
 
@@ -15,13 +16,13 @@ quickstart: $(VENV)/.installed  ## three rounds that improve a small model, offl
 	$(BIN)/rondo run quickstart
 
 test: $(VENV)/.installed  ## the tests that every change must pass
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: $(VENV)/.installed  ## SIGKILL at random moments, four experiments at once, a real Dagster server
 	$(BIN)/python -m pytest -m slow
 
 test-recipes: $(VENV)/.installed  ## every shipped recipe, two rounds
-	$(BIN)/python -m pytest -m recipes
+	$(BIN)/python -m pytest -m recipes -n $(JOBS)
 
 check: $(VENV)/.installed  ## lint, format, types
 	$(BIN)/ruff check .

@@ -81,8 +81,8 @@ QUERIES = [
     case(["@learning"], ["no shipped query '@learning'", "did you mean 'learning_curve'"], id="unknown shipped query"),
     case([], ["-f FILE", "@learning_curve"], id="no query"),
     case(["select 1", "-f", "x.sql"], ["not both"], id="a query and a file"),
-    case(["-f", "x.sql"], ["x.sql", "No such file"], id="a file that is not there"),
-    case(["-f", "."], ["Is a directory"], id="a folder"),
+    case(["-f", "x.sql"], ["x.sql", "no file and no shipped query"], id="a file that is not there"),
+    case(["-f", "."], ["no file and no shipped query '.'"], id="a folder"),
     case(["select 1", "-e", "loop/soon"], ["'soon' is not a round"], id="no round"),
 ]
 

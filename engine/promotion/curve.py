@@ -64,16 +64,6 @@ class Look:
     per_round: float | None = None
 
 
-def three(points: Sequence[Point]) -> tuple[float, float]:
-    """Asymptote and ratio of successive gains of three points whose x have equal ratios, in closed form.
-
-    A curve that rises ever more slowly has a ratio in (0, 1); c means nothing otherwise. ZeroDivisionError where both gains
-    are equal.
-    """
-    y1, y2, y3 = (point.y for point in points)
-    return (y1 * y3 - y2 * y2) / (y1 + y3 - 2 * y2), (y3 - y2) / (y2 - y1)
-
-
 def unfit(points: Sequence[Point]) -> str | None:
     """Why no curve can be told from the points; None where one can.
 

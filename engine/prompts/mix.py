@@ -1,6 +1,6 @@
 """How a round's prompts are mixed of groups: fixed shares, shares of a plan, or sizes ** (1 / temperature).
 
-Sources: temperature sampling, its loss weights and Cooldown: "Upsample or Upweight? Balanced Training on Heavily Imbalanced
+Sources: temperature sampling and Cooldown: "Upsample or Upweight? Balanced Training on Heavily Imbalanced
 Datasets", arXiv 2410.04579 (the paper lowers the temperature during training; here from round to round, linearly). A fraction of a
 group's prompts: "How Abilities in Large Language Models are Affected by Supervised Fine-tuning Data Composition" (DMT),
 arXiv 2310.05492, whose second stage keeps 1/256 of the specialised data.
@@ -36,11 +36,6 @@ def shares(sizes: Sequence[int], tau: float) -> list[float]:
     powers = [math.exp(math.log(size) / tau) if size else 0.0 for size in sizes]
     total = math.fsum(powers)
     return [power / total if total else 0.0 for power in powers]
-
-
-def loss_weights(sizes: Sequence[int], tau: float) -> list[float]:
-    """Weights that make proportional sampling equal, in expectation, to sampling at temperature `tau`: share(tau) / share(1)."""
-    return [a / b if b else 0.0 for a, b in zip(shares(sizes, tau), shares(sizes, 1.0), strict=True)]
 
 
 def fraction_of(share: float, size: int) -> int:

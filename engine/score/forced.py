@@ -17,6 +17,7 @@ from pydantic import Field
 from engine import models, operators
 from engine.errors import SpecError, StepError
 from engine.params import Params
+from engine.score.measures import Measure
 from engine.spec import Spec
 from engine.step import Context, Model, Ref
 
@@ -32,6 +33,12 @@ class Reading(Params):
 
     max_length: int = Field(1024, gt=0, description="a longer row (prompt and answer, in tokens) gets no number")
     end_token: bool = Field(True, description="count the end token, as training does")
+
+
+class ReadingOf(Reading):
+    """Which model, and how it reads."""
+
+    model: str = Field("policy", description="policy, base, or a folder with a model, relative to the spec")
 
 
 @dataclass(frozen=True)
@@ -142,3 +149,23 @@ def _finite(found: dict[str, dict[str, Any]], columns: Sequence[str], label: str
         if bad:
             text = f"{label}: {bad} of generation {key} is {row[bad]}"
             raise StepError(text, hint="the model's logits are not finite: look at its weights and its dtype")
+
+
+class ByModel(Measure):
+    """A measure whose columns one model gives; its settings are `ReadingOf` or more."""
+
+    on_device = True
+    Params = ReadingOf
+
+    def reads(self, spec: Spec, round_: int) -> list[Ref]:
+        """The checkpoint that reads."""
+        return Named(self.params.model).reads()
+
+    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
+        """How answers are rendered, and a folder's digest."""
+        return settings(spec) | Named(self.params.model).settings(spec_path)
+
+    def by_suffix(self, found: pa.Table, columns: Sequence[str]) -> dict[str, pa.Table]:
+        """`found` (item_id, detail and `columns`) as a table for each of `outputs`."""
+        names = zip(self.outputs, columns, strict=True)
+        return {suffix: found.select(["item_id", name, "detail"]).rename_columns(["item_id", "value", "detail"]) for suffix, name in names}

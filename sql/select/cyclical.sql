@@ -17,11 +17,8 @@ WITH best AS (
 ),
 
 rates AS (
-    SELECT
-        prompt_id,
-        count(generation_id) FILTER (WHERE score >= 1) / count(generation_id) AS rate
-    FROM scored
-    GROUP BY prompt_id
+    SELECT prompt_id, pass_rate AS rate
+    FROM prompt_history
 ),
 
 sized AS (

@@ -2,10 +2,16 @@
 
 import pytest
 
-from engine.promotion.curve import Curve, Point, fit, look, looks, three, unfit, weights
+from engine.promotion.curve import Curve, Point, fit, look, looks, unfit, weights
 from engine.spec import Stop
 
 X, Y = [1, 2, 4], [0.7, 0.8, 0.85]  # a power law with b = 1 and c = 0.9
+
+
+def three(points: list[Point]) -> tuple[float, float]:
+    """Asymptote and ratio of successive gains of three points whose x have equal ratios, in closed form."""
+    y1, y2, y3 = (point.y for point in points)
+    return (y1 * y3 - y2 * y2) / (y1 + y3 - 2 * y2), (y3 - y2) / (y2 - y1)
 
 
 def points(ys, xs=None, n=1000):

@@ -106,6 +106,15 @@ def test_kmq_of_one_cluster_and_equal_scores_is_uniform_sampling(tmp_path):
         assert set(rows["prompt_id"].to_pylist()) == set(order[:10])  # the lot of a uniform draw
 
 
+def test_kmq_prefers_prompts_that_are_seldom_solved(tmp_path):
+    small = lake(tmp_path, [4] * 500, answers=4, score=lambda prompt, i: float(i <= int(prompt[-1])))  # solved 1 to 4 times of 4
+    params = {"quality": "difficulty", "draw": "proportional"}
+    assert chi_square(firsts(small, **params)[:3], [3 / 6, 2 / 6, 1 / 6]) < 13.8  # 2 degrees, p = 0.001; always solved: never
+    assert firsts(small, quality="difficulty", temperature=0.01) == [500]
+    with pytest.raises(QueryError, match="quality: expected score or difficulty, found luck"):
+        select(small, "kmq", quality="luck")
+
+
 def test_kmq_draws_by_quality(tmp_path):
     small = lake(tmp_path, [4] * 500, score=lambda prompt, i: float(prompt[-1]) + 1)
     for params, chances in (

@@ -11,17 +11,15 @@ matrix of vocabulary times width is made. Sums in float64. An input embedding th
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import pyarrow as pa
 from pydantic import Field
 
 from engine.errors import StepError
 from engine.score import forced
-from engine.score.measures import Measure, measures
-from engine.spec import Spec
-from engine.step import Context, Ref
+from engine.score.measures import measures
+from engine.step import Context
 
 if TYPE_CHECKING:
     import torch
@@ -31,34 +29,25 @@ if TYPE_CHECKING:
 CELLS = 1 << 22  # entries of a float64 block: 32 MiB
 
 
-class HeadParams(forced.Reading):
+class HeadParams(forced.ReadingOf):
     """Which model, how it reads, and what the loss is."""
 
-    model: str = Field("policy", description="policy, base, or a folder with a model, relative to the spec")
     loss: Literal["mean", "sum"] = Field("mean", description="loss of an answer: mean or sum over its tokens")
 
 
 @measures.register("head_gradient")
-class HeadGradient(Measure):
+class HeadGradient(forced.ByModel):
     """Columns <name>_norm2: ||G||^2, <name>_dot: <W, G>, <name>_head2: ||W||^2, the same in all rows."""
 
     outputs = ("_norm2", "_dot", "_head2")
-    on_device = True
     Params = HeadParams
-
-    def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return forced.Named(self.params.model).reads()
-
-    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return forced.settings(spec) | forced.Named(self.params.model).settings(spec_path)
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         reader = forced.load(ctx, forced.Named(self.params.model).model(ctx), self.params)
         gradient = Gradient(reader, self.params.loss == "mean")
         label, columns = f"head gradient ({self.params.model})", Gradient.columns
         found = forced.read(ctx, rows, reader, lambda: gradient, columns, label=label, journal=ctx.journal)
-        names = zip(self.outputs, columns, strict=True)
-        return {suffix: found.select(["item_id", name, "detail"]).rename_columns(["item_id", "value", "detail"]) for suffix, name in names}
+        return self.by_suffix(found, columns)
 
 
 class Gradient:

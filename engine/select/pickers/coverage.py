@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from pydantic import Field
 
-from engine.errors import StepError
 from engine.ids import canonical
 from engine.randomness import uniforms
 from engine.select.budget import Budget
 from engine.select.coreset import distance_budgets, equal_budgets, spread_budgets, stratified
+from engine.select.numbers import numbers
 from engine.select.pickers import Picker, pickers
 from engine.select.vectors import matrix
 
@@ -49,7 +49,7 @@ class Coverage(Picker):
         cluster = rows["cluster"].cast(pa.int64()).to_numpy(zero_copy_only=False)
         names = np.unique(cluster)
         members = [np.flatnonzero(cluster == one) for one in names]
-        scores, lot = _numbers(rows, "score"), uniforms(keys, 0)
+        scores, lot = numbers(rows, "score"), uniforms(keys, 0)
         quotas = self._quotas(rows, members)
         picked: list[int] = []
         detail = [""] * rows.num_rows
@@ -67,19 +67,9 @@ class Coverage(Picker):
         params: CoverageParams = self.params
         budget, sizes = params.of(rows.num_rows), [len(group) for group in members]
         if params.allocate == "spread":
-            spread = _numbers(rows, "spread")
+            spread = numbers(rows, "spread")
             return spread_budgets([spread[group] for group in members], budget)
         if params.allocate == "distance":
             vectors = matrix(rows)
             return distance_budgets([vectors[group] for group in members], budget)
         return equal_budgets(sizes, budget, ceil=params.allocate == "equal_ceil")
-
-
-def _numbers(rows: pa.Table, column: str) -> np.ndarray:
-    """float64 (rows,). StepError, naming the item, for NaN and infinity."""
-    found = rows[column].cast(pa.float64()).to_numpy(zero_copy_only=False)
-    broken = ~np.isfinite(found)
-    if broken.any():
-        item = rows["item_id"][int(np.argmax(broken))].as_py()
-        raise StepError(f"coverage: column {column} of item {item} is {found[np.argmax(broken)]}", hint="leave such rows out in the SQL")
-    return found

@@ -79,7 +79,7 @@ def test_coverage_by_spread_and_distance():
     vector = [[(1 + 2 * c) * (-1.0) ** (i // 2), 4.0 * c] for i, c in enumerate(cluster)]
     values, _ = pick("coverage", rows | {"vector": vector}, budget=20, allocate="distance")
     assert Counter(i % 2 for i, v in enumerate(values) if v) == {0: 5, 1: 15}
-    with pytest.raises(StepError, match="column score of item g001 is nan"):
+    with pytest.raises(StepError, match="column score of the candidates: expected a number, found nan at item g001"):
         pick("coverage", rows | {"score": [0.0, float("nan")] + [1.0] * 78}, budget=3)
     with pytest.raises(SpecError, match="either `budget` or `share`"):
         pick("coverage", rows)

@@ -14,6 +14,8 @@ from engine.generate import calibrate, followup
 from engine.generate import steps as answers
 from engine.plan import steps as plans
 from engine.score import measures
+from engine.score.compared import Compared
+from engine.score.measured_by_sql import MeasuredBySql
 from engine.spec import Spec
 from engine.step import BASE
 from engine.train import tiny
@@ -27,11 +29,14 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
 
     for round_, one in _distinct(spec):
         for index, scorer in enumerate(one.score):
-            with about(f"score.{index}.verifier", round_):
-                score.make(scorer)
+            with about(f"score.{index}.{'verifier' if scorer.verifier else 'measure'}", round_):
+                score.make(scorer) if scorer.verifier else measures.make(scorer)
         for index, measure in enumerate(one.measure):
-            with about(f"measure.{index}.method", round_):
-                measures.make(measure)
+            with about(f"measure.{index}.{'method' if measure.method else 'sql'}", round_):
+                measures.make(measure) if measure.method else MeasuredBySql(measure, one.measure[:index], spec_path).check(one, spec_path)
+        for index, compare in enumerate(one.compare):
+            with about(f"compare.{index}.{'sql' if compare.sql else 'method'}", round_):
+                Compared(compare, spec_path).check(one, spec_path)
         with about("score", round_):
             score.check(one)
         with about("cluster", round_):

@@ -58,7 +58,7 @@ class Graph:
                 needed.add(name)
                 todo += self.upstream(name)
                 if name == "generations":
-                    todo += [n for n in active if n.startswith("scores_") or n == "score"]
+                    todo += [n for n in active if n.startswith(("scores_", "compare_")) or n == "score"]
         return needed
 
 

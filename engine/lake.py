@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -201,7 +201,10 @@ class Lake:
         for attempt in range(ATTEMPTS):
             try:
                 table = self._ensure(name)
-                write_deltalake(table, whole, mode="overwrite", predicate=predicate, commit_properties=commit)
+                # a lake of an earlier release lacks columns that were added since; only then does a commit change the schema
+                new = {field.name for field in table.schema().fields} < set(whole.column_names)
+                merge: Literal["merge"] | None = "merge" if new else None
+                write_deltalake(table, whole, mode="overwrite", predicate=predicate, commit_properties=commit, schema_mode=merge)
                 table.update_incremental()
                 return table.version()
             except CommitFailedError as error:

@@ -112,23 +112,25 @@ def load_tokenizer(path: Path, trust_remote_code: bool = False) -> PreTrainedTok
         ) from error
 
 
-def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A causal language model in evaluation mode on `device`, and its tokenizer; sets torch's thread count.
+def load(
+    path: Path, device: Device, trust_remote_code: bool = False, kind: str = "CausalLM"
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """A model in evaluation mode on `device`, and its tokenizer; sets torch's thread count. `kind`: CausalLM or SequenceClassification.
 
     ModelError, with the cause, for a missing folder, no safetensors, a broken config, weights that do not fill the model, or a
     tokenizer that cannot be read.
     """
     check(path)
     import torch
+    import transformers
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     torch.set_num_threads(device.threads)
     logging.disable_progress_bar()
     tokenizer = load_tokenizer(path, trust_remote_code)
     try:
-        model, info = AutoModelForCausalLM.from_pretrained(
+        model, info = getattr(transformers, f"AutoModelFor{kind}").from_pretrained(
             path,
             local_files_only=True,
             trust_remote_code=trust_remote_code,
@@ -147,7 +149,7 @@ def load(path: Path, device: Device, trust_remote_code: bool = False) -> tuple[P
         raise ModelError(
             f"the weights do not fill the model: {len(lost)} tensors are missing or of another shape, first {lost[0]}",
             where=str(path),
-            hint="the folder is incomplete or its config.json belongs to another model",
+            hint="the folder is incomplete, its config.json belongs to another model, or a language model stands where a head is needed",
         )
     return model.to(device.device).eval(), tokenizer
 

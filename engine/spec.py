@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from engine.parts.choose import Cluster, Measure, Picker, Plan, Scorer, Select
+from engine.parts.choose import Cluster, Compare, Measure, Picker, Plan, Scorer, Select
 from engine.parts.generate import Calibrate, Followup, Generate, Sampler, Until
 from engine.parts.part import SLUG, F, Part, Paths, Slug
 from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
@@ -17,9 +17,9 @@ from engine.parts.train import Base, Compute, Condition, Evaluate, Gate, Lora, O
 
 # fmt: off
 __all__ = [
-    "SLUG", "Base", "Calibrate", "Cluster", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields", "Followup", "Gate",
-    "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan", "Prompts",
-    "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
+    "SLUG", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields", "Followup",
+    "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan",
+    "Prompts", "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
 ]
 # fmt: on
 
@@ -44,9 +44,10 @@ class Spec(Part):
     calibrate: Calibrate | None = F(None, "answers at several temperatures before the round generates; never train")
     generate: Generate = F(Generate(), "how the policy answers")
     followup: tuple[Followup, ...] = F((), "second generations about the round's answers")
-    score: tuple[Scorer, ...] = F((), "verifiers of every answer; the combined score is made of them")
+    score: tuple[Scorer, ...] = F((), "verifiers and models that score every answer; the combined score is made of them")
     measure: tuple[Measure, ...] = F((), "numbers for every rollout, columns of `scored` beside the combined score")
-    combine: str | None = F(None, "SQL expression over scorer names that gives `score`; needed with several verifiers")
+    compare: tuple[Compare, ...] = F((), "models that judge pairs of a prompt's rollouts: rows of `preferences`")
+    combine: str | None = F(None, "SQL expression over scorer names that gives `score`; needed with several scorers")
     select: Select = F(..., "which answers train")
     train: tuple[Train, ...] = F(..., "models that train in a round", min_length=1)
     evaluate: Evaluate = F(Evaluate(), "how every checkpoint is measured")
@@ -60,9 +61,12 @@ class Spec(Part):
         names = [*(s.column for s in self.score), *(m.column for m in self.measure), *(p.column for p in self.select.pickers)]
         if len(set(names)) < len(names):
             raise ValueError(f"score: two scorers, measures or pickers share a name in {names}; give one of them `name`")
+        pairs = [compare.column for compare in self.compare]
+        if len(set(pairs)) < len(pairs):
+            raise ValueError(f"compare: a name stands twice in {pairs}; give one of them `name`")
         judges = [scorer.column for scorer in self.score]
         if len(judges) > 1 and not self.combine:
-            raise ValueError(f"combine: several verifiers need an expression, e.g. {' * '.join(judges)!r}")
+            raise ValueError(f"combine: several scorers need an expression, e.g. {' * '.join(judges)!r}")
         self._planned()
         roles = [train.role for train in self.train]
         if len(set(roles)) < len(roles):

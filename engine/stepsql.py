@@ -17,7 +17,7 @@ from engine import sqlfile
 from engine.errors import QueryError
 from engine.ids import digest
 from engine.registry import nearest
-from engine.spec import Measure, Spec
+from engine.spec import Spec
 from engine.sqlfile import SqlFile
 from engine.step import Ref
 from engine.tables import TABLES
@@ -65,10 +65,13 @@ def _resolve(schema: str, name: str, where: str, now: set[str]) -> set[str]:
     raise QueryError(f"no table {name!r}", where=where, hint=nearest(name, sorted({*known, *views})))
 
 
-def refs(tables: set[str], spec: Spec, pickers: Sequence[str] = ()) -> list[Ref]:
-    """The parts behind table names as `tables_read` gives them; `pickers` are those that ran before the SQL."""
-    judges = ["score", *(scorer.column for scorer in spec.score)] if spec.score else []
-    also = [*(column for measure in spec.measure for column in columns_of(measure)), *pickers]
+def refs(tables: set[str], spec: Spec, before: Sequence[str] = (), measured: bool = True) -> list[Ref]:
+    """The parts behind table names as `tables_read` gives them.
+
+    `before`: further columns of `scored` that are made before the SQL runs. `measured`: so are those of `measure`.
+    """
+    judges = ["score", *scorer_columns(spec)] if spec.score else []
+    also = [*(measure_columns(spec) if measured else ()), *before]
     aside = {"calibrate": ["calibrate"], "followup": [f"followup/{one.name}" for one in spec.followup]}
     now = {
         "generations": [Ref("generations", "rollout")],
@@ -91,11 +94,18 @@ def refs(tables: set[str], spec: Spec, pickers: Sequence[str] = ()) -> list[Ref]
     return list(dict.fromkeys(found))
 
 
-def columns_of(measure: Measure) -> list[str]:
-    """The columns of `scored` that a measure fills."""
-    from engine.score.measures import measures
+def scorer_columns(spec: Spec) -> list[str]:
+    """The columns of `scored` that `score` fills, the combined score left out."""
+    from engine import score
 
-    return [measure.column + suffix for suffix in measures.load(measure.method).outputs]
+    return score.columns(spec)
+
+
+def measure_columns(spec: Spec) -> list[str]:
+    """The columns of `scored` that `measure` fills."""
+    from engine.score.measures import columns_of
+
+    return [column for measure in spec.measure for column in columns_of(measure)]
 
 
 def automatic(spec: Spec, round_: int, step: str) -> dict[str, int]:
@@ -126,9 +136,9 @@ class StepSql:
         """Names as `tables_read` gives them."""
         return tables_read(self.file.text, str(self.file.path), set(self.now))
 
-    def refs(self, spec: Spec, pickers: Sequence[str] = ()) -> list[Ref]:
-        """The parts that it reads."""
-        return refs(self.tables, spec, pickers)
+    def refs(self, spec: Spec, before: Sequence[str] = (), measured: bool = True) -> list[Ref]:
+        """The parts that it reads; arguments as those of `refs`."""
+        return refs(self.tables, spec, before, measured)
 
     def bound(self, spec: Spec, round_: int) -> dict[str, Any]:
         """A value for every parameter."""
@@ -144,7 +154,7 @@ class StepSql:
         from engine.query import Session, Window
 
         self._declared(spec)
-        names = [scorer.column for scorer in spec.score] + [c for measure in spec.measure for c in columns_of(measure)]
+        names = [*scorer_columns(spec), *measure_columns(spec)]
         names += [picker.column for picker in spec.select.pickers]
         window = Window(spec.experiment, 0, versions={}, lake=False, scorers=tuple(names))
         empty = Session(Lake(str(spec_path.parent)), window, threads=1)
@@ -160,11 +170,11 @@ class StepSql:
     def _declared(self, spec: Spec) -> None:
         """QueryError where it reads a table of this round that the spec fills with nothing."""
         clusters = dict.fromkeys(("clusters", "cluster_stats", "embeddings"), spec.cluster)
-        needs: dict[str, Any] = {**clusters, "plan": spec.plan}
+        needs: dict[str, Any] = {**clusters, "plan": spec.plan, "preferences": spec.compare}
         needs |= {f"calibrate.{name}": spec.calibrate for name in ANSWERS} | {f"followup.{name}": spec.followup for name in ANSWERS}
         for name in sorted(self.tables & set(needs)):
             if not needs[name]:
-                field = "cluster" if name in clusters else name.partition(".")[0]
+                field = "cluster" if name in clusters else "compare" if name == "preferences" else name.partition(".")[0]
                 raise QueryError(
                     f"it reads {name}, and the spec has no `{field}`", where=str(self.file.path), hint=f"add `{field}` to the spec"
                 )

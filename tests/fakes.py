@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.lake import Lake
 from engine.spec import Spec
 from engine.step import Ref, Silent
 from engine.tables import TABLES
@@ -42,6 +43,11 @@ class FakeContext:
     @property
     def journal(self) -> Path:
         return self.folder / "journal"
+
+    @property
+    def lake(self) -> Lake:
+        """A real one, empty until a test fills it."""
+        return Lake(str(self.folder / "lake"))
 
     def read(self, ref: Ref, columns: Any = None) -> pa.Table:
         """The rows put at `ref`, or none."""

@@ -11,6 +11,7 @@ import pyarrow as pa
 from engine import models, tables
 from engine.home import Home
 from engine.ids import prompt_id
+from engine.lake import Lake
 from engine.spec import Spec
 from engine.step import Device, Model, Ref, Silent
 
@@ -120,6 +121,11 @@ class Fake:
     @property
     def journal(self) -> Path:
         return self.folder / "journal"
+
+    @property
+    def lake(self) -> Lake:
+        """A real one, empty until a test fills it."""
+        return Lake(str(self.folder / "lake"))
 
     def read(self, ref: Ref, columns: Any = None) -> pa.Table:
         return self.parts[ref]

@@ -14,7 +14,7 @@ from engine.generate import Backend, backends, calibrate, followup
 from engine.generate.answering import COLUMNS, Answering, Setup, in_order, own_model
 from engine.generate.budget import Budget
 from engine.generate.until import Tally, sample
-from engine.score import judge
+from engine.score import waves
 from engine.spec import Spec
 from engine.specfile import at
 from engine.step import BASE, Context, Output, Ref, Step
@@ -26,6 +26,14 @@ class Generations(Answering):
     """The round's policy answers the round's prompts: `samples` times, as often as a plan says, or until enough are right."""
 
     name, part = "generations", "rollout"
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__(spec)
+        self.judged = [scorer.column for scorer in spec.score] if spec.generate.until else []
+
+    def writes(self) -> list[tuple[str, str]]:
+        """The answers, and where they are judged in waves the verdicts, which the score steps take over."""
+        return [*super().writes(), *(("scores", f"until/{column}") for column in self.judged)]
 
     def setup(self, spec: Spec) -> Setup:
         own = spec.generate
@@ -44,21 +52,26 @@ class Generations(Answering):
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         settings, until = super().settings(spec, round_, spec_path), spec.generate.until
         if until:
-            settings |= {"samples": None, "until": until.model_dump(mode="json"), "judge": judge.settings(spec)}
+            settings |= {"samples": None, "until": until.model_dump(mode="json"), "judge": waves.settings(spec)}
         return settings
 
     def run(self, ctx: Context) -> Output:
         """Rows in the order of the prompts, then of the samples. StepError for a plan that cannot be followed."""
         own = ctx.spec.generate
-        columns = (*COLUMNS, "reference") if own.until else COLUMNS
+        columns = (*COLUMNS, "reference", "meta") if own.until else COLUMNS
         prompts = ctx.read(TRAIN, columns).select(columns)
         plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
         budget = Budget.of(own, plan, prompts["prompt_id"].to_pylist(), self.name)
         backend = self.backend(ctx, budget.sampler)
-        rows, detail = (self._until if own.until else self._fixed)(ctx, backend, prompts, budget)
+        parts: dict[tuple[str, str], pa.Table] = {}
+        if own.until:
+            rows, parts, detail = self._until(ctx, backend, prompts, budget)
+        else:
+            rows, detail = self._fixed(ctx, backend, prompts, budget)
         self.note(ctx, backend)
         detail |= {"plan": budget.planned} if own.plan else {}
-        return Output({("generations", self.part): in_order(rows, prompts)}, prompts.num_rows, {**backend.detail, **detail})
+        made = {("generations", self.part): in_order(rows, prompts), **parts}
+        return Output(made, prompts.num_rows, {**backend.detail, **detail})
 
     def _fixed(self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget) -> tuple[pa.Table, dict[str, Any]]:
         counts = [budget.samples(prompt) for prompt in prompts["prompt_id"].to_pylist()]
@@ -68,27 +81,30 @@ class Generations(Answering):
         asks = asks.filter(pa.array([count > 0 for count in counts], pa.bool_()))
         return self.answer(ctx, backend, backend.prepare(asks)), {"prompts_not_asked": prompts.num_rows - asks.num_rows}
 
-    def _until(self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget) -> tuple[pa.Table, dict[str, Any]]:
+    def _until(
+        self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget
+    ) -> tuple[pa.Table, dict[tuple[str, str], pa.Table], dict[str, Any]]:
+        """(answers, the verdicts on them, counts)."""
         until = ctx.spec.generate.until
         assert until is not None
         targets = {prompt: budget.target(prompt) for prompt in prompts["prompt_id"].to_pylist()}
         most = pa.array([target.cap for target in targets.values()], pa.int64())
         ready = backend.prepare(prompts.select(COLUMNS).append_column("samples", most)).select(COLUMNS)
         tally = Tally({prompt: targets[prompt] for prompt in ready["prompt_id"].to_pylist()}, until.bar)
-        with closing(judge.Judge(ctx.spec, prompts, self.name)) as judged:
+        with closing(waves.Waves(ctx, prompts, self.name)) as judged:
 
             def ask(asks: pa.Table, wave: int) -> pa.Table:
                 return self.answer(ctx, backend, asks, ctx.journal / f"wave-{wave:04d}", f"{self.name}, wave {wave + 1}")
 
             def score(rows: pa.Table, wave: int) -> list[float | None]:
-                return judged(rows, ctx.journal / f"judged-{wave:04d}", ctx.progress)
+                return judged(rows, ctx.journal / f"judged-{wave:04d}")
 
-            found, waves = sample(ready, tally, until.wave, ask, score)
-        detail = {"until": until.model_dump(mode="json"), "waves": waves, **tally.detail()}
+            found, count = sample(ready, tally, until.wave, ask, score)
+        detail = {"until": until.model_dump(mode="json"), "waves": count, **tally.detail()}
         if detail["prompts_short"]:
             text = f"{detail['prompts_short']} of {ready.num_rows} prompts used up their trials before they had enough"
             ctx.progress.note(f"{self.name}: {text} ({detail['deficit_right']} right, {detail['deficit_wrong']} wrong answers missing)")
-        return pa.concat_tables(found), detail
+        return pa.concat_tables(found), judged.rows(), detail
 
 
 class EvalGenerations(Answering):
@@ -150,5 +166,11 @@ def check_until(spec: Spec) -> None:
     own = spec.generate
     if own.until and not spec.score:
         raise SpecError("generate.until: nothing says which answers are right", hint="add a verifier to `score`")
+    for scorer in spec.score if own.until else ():
+        if scorer.measure:
+            raise SpecError(
+                f"generate.until: {scorer.column} is a measure, and only verifiers can judge while answers are made",
+                hint="use generate.samples, or move it to `measure`",
+            )
     if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).needs_model:
         raise SpecError("generate.until: at temperature 0 every trial gives the same answer", hint="set generate.temperature above 0")

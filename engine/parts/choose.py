@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import model_validator
@@ -10,24 +11,60 @@ from engine.parts.part import F, Part, ScorerName, Slug
 
 
 class Scorer(Part):
-    verifier: str = F(..., "method of engine/score: a verdict on every answer")
-    name: ScorerName | None = F(None, "column in `scored`; none: the verifier's name")
-    params: dict[str, Any] = F({}, "settings of the verifier's own")
+    """A verifier, or a measure that looks at one answer at a time, over every part of generations."""
+
+    verifier: str | None = F(None, "method of engine/score: a verdict on every answer")
+    measure: str | None = F(None, "method of engine/score/measures: a number for every answer, from a model")
+    name: ScorerName | None = F(None, "column in `scored`; none: the method's name")
+    params: dict[str, Any] = F({}, "settings of the method's own")
+
+    @model_validator(mode="after")
+    def _one(self) -> Scorer:
+        if bool(self.verifier) == bool(self.measure):
+            raise ValueError("give either `verifier` or `measure`")
+        return self
 
     @property
     def column(self) -> str:
-        """The scorer's name in tables and SQL."""
-        return self.name or self.verifier
+        """The scorer's name in tables and SQL; some measures add suffixes."""
+        return self.name or self.verifier or self.measure or ""
 
 
 class Measure(Part):
-    method: str = F(..., "method of engine/score/measures: numbers from a model, or from the whole round")
-    name: ScorerName | None = F(None, "column in `scored`; none: the method's name")
-    params: dict[str, Any] = F({}, "settings of the method's own")
+    """A number for every rollout, by a method or by SQL over the round."""
+
+    method: str | None = F(None, "method of engine/score/measures: numbers from a model, or from the whole round")
+    sql: str | None = F(None, "SQL file that gives item_id, value and perhaps detail, a row for each rollout")
+    name: ScorerName | None = F(None, "column in `scored`; none: the method's or the file's name")
+    params: dict[str, Any] = F({}, "settings of the method's own, or values of the $names in the SQL")
+
+    @model_validator(mode="after")
+    def _one(self) -> Measure:
+        if bool(self.method) == bool(self.sql):
+            raise ValueError("give either `method` or `sql`")
+        return self
 
     @property
     def column(self) -> str:
         """The measure's name in tables and SQL; some methods add suffixes."""
+        return self.name or self.method or PurePosixPath(self.sql or "").stem
+
+
+class Compare(Part):
+    """Answers of a prompt judged in pairs: rows of `preferences`."""
+
+    method: str = F(..., "method of engine/score/comparers")
+    name: ScorerName | None = F(None, "column `judge` of preferences; none: the method's name")
+    params: dict[str, Any] = F({}, "settings of the method's own")
+    sql: str | None = F(None, "SQL file that gives left_id and right_id; none: all pairs of a prompt's rollouts")
+    sql_params: dict[str, Any] = F({}, "values of the $names in the SQL")
+    orders: Literal["both", "forward"] = F(
+        "both", "both: each pair is asked again with the sides swapped; where the two disagree it is a tie"
+    )
+
+    @property
+    def column(self) -> str:
+        """The judge's name in tables and SQL."""
         return self.name or self.method
 
 

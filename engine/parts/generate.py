@@ -8,7 +8,19 @@ from pydantic import model_validator
 
 from engine.parts.part import F, Part, Slug
 
-TAKEN = {"calibrate", "checkpoint", "clusters", "embeddings", "eval", "pick", "plan", "scores"}  # other steps' names begin so
+# names of other steps and parts begin so
+TAKEN = {
+    "calibrate",
+    "checkpoint",
+    "clusters",
+    "compare",
+    "embeddings",
+    "eval",
+    "pick",
+    "plan",
+    "scores",
+    "until",
+}
 
 
 class Sampler(Part):

@@ -57,6 +57,12 @@ def _embedders() -> Registry[Any]:
     return embedders
 
 
+def _comparers() -> Registry[Any]:
+    from engine.score.comparers import comparers
+
+    return comparers
+
+
 def _planners() -> Registry[Any]:
     from engine.plan import planners
 
@@ -78,6 +84,7 @@ def _objectives() -> Registry[Any]:
 KINDS: dict[str, tuple[str, Callable[[], Registry[Any]]]] = {
     "verifier": ("score[].verifier", _verifiers),
     "measure": ("measure[].method", _measures),
+    "comparer": ("compare[].method", _comparers),
     "picker": ("select.pickers[].method", _pickers),
     "embedder": ("cluster[].embedder", _embedders),
     "planner": ("plan[].method", _planners),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from engine.errors import SpecError
@@ -15,19 +18,32 @@ from engine.tables import TABLES
 RIGHT, WRONG, UNPARSEABLE, TIMEOUT, ERROR = "right", "wrong", "unparseable", "timeout", "error"
 
 
+class Answer(NamedTuple):
+    """What a verifier sees of one answer; what it does not ask for is None or empty.
+
+    `prompt` is the prompt's last message, `meta` the keys of prompts.meta that its `fields` name (absent ones are left out).
+    """
+
+    response: str
+    reference: str | None = None
+    prompt: str | None = None
+    meta: Mapping[str, Any] = MappingProxyType({})
+
+
 class Verdict(NamedTuple):
-    """What a verifier says: a number, one of right/wrong/unparseable/timeout/error, and why (in words)."""
+    """What a verifier says: a number, one of right/wrong/unparseable/timeout/error, why (in words), and what ran the answer's code."""
 
     value: float | None
-    verdict: str
+    verdict: str | None
     detail: str | None = None
+    runner: str | None = None
 
 
 class Verifier(ABC):
     """Scores one answer. Loads what it needs at the first call, keeps no state that changes a verdict.
 
-    `references` and `prompts` say whether it needs the reference and the prompt's last message; what it does not need
-    it gets as None, and answers that then agree are scored once. `batch` rows are journaled together.
+    `references` and `prompts` say whether it needs the reference and the prompt's last message, `fields` which keys of
+    prompts.meta; answers that agree in what it needs are scored once. `batch` rows are journaled together.
     """
 
     revision: int = 1
@@ -39,9 +55,23 @@ class Verifier(ABC):
     def __init__(self, params: Any) -> None:
         self.params = params
 
+    def fields(self) -> tuple[str, ...]:
+        """Keys of prompts.meta that it needs; a prompt that lacks one comes without it."""
+        return ()
+
     @abstractmethod
-    def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
-        """The verdict on one answer; the same arguments give the same verdict (a timeout excepted)."""
+    def verify(self, answer: Answer) -> Verdict:
+        """The verdict on one answer; equal answers get the same verdict (a timeout excepted)."""
+
+    def verify_all(self, answers: Sequence[Answer]) -> tuple[list[Verdict], list[float]]:
+        """Verdicts and seconds of some answers, in order; a verifier that works on many at once does it here."""
+        verdicts, seconds, before = [], [], time.perf_counter()
+        for answer in answers:
+            verdicts.append(self.verify(answer))
+            now = time.perf_counter()
+            seconds.append(now - before)
+            before = now
+        return verdicts, seconds
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Frees what it holds (a child process, a model); it may be used again."""
@@ -49,13 +79,14 @@ class Verifier(ABC):
 
 _HELPERS = (
     *("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic"),
-    *("judge", "measured", "forced", "reader", "choices"),
+    *("waves", "measured", "forced", "reader", "choices", "cache", "compared", "answers", "measuring"),
 )
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
 
 def make(scorer: Scorer) -> Verifier:
     """The verifier of a spec entry. SpecError for an unknown one, or for a parameter that it does not have or cannot use."""
+    assert scorer.verifier is not None
     method = verifiers.load(scorer.verifier)
     return method(validated(method.Params, scorer.params, f"score ({scorer.column}): params", f"the verifier {scorer.verifier!r}"))
 
@@ -65,18 +96,36 @@ def version(scorer: Scorer, verifier: Verifier) -> str:
     return digest(scorer.verifier, verifier.revision, verifier.params.model_dump(mode="json"))
 
 
+def columns(spec: Spec) -> list[str]:
+    """The columns of `scored` that the entries of `score` fill, those of `measure` left out."""
+    from engine.score.measures import columns_of
+
+    found: list[str] = []
+    for scorer in spec.score:
+        found += [scorer.column] if scorer.verifier else columns_of(scorer)
+    return found
+
+
 def check(spec: Spec) -> None:
     """SpecError when a scorer is unknown, its parameters are wrong, it lacks a reference, or `combine` cannot work."""
+    from engine.score import measures
     from engine.score.combine import check_combine
 
     taken = {*TABLES["generations"].schema.names, "verdict"}
+    for column in columns(spec):
+        if column in taken:
+            raise SpecError(f"score ({column}): `scored` already has a column of this name", hint="give the scorer another `name`")
     for scorer in spec.score:
-        if scorer.column in taken:
-            raise SpecError(f"score ({scorer.column}): `scored` already has a column of this name", hint="give the scorer another `name`")
-        if make(scorer).references and spec.prompts.fields.reference is None:
+        if scorer.measure:
+            measures.check_per_answer(scorer)
+        elif make(scorer).references and spec.prompts.fields.reference is None:
             raise SpecError(
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",
             )
     if spec.combine:
-        check_combine(spec.combine, [scorer.column for scorer in spec.score])
+        check_combine(spec.combine, columns(spec))
+    elif spec.score and spec.score[0].column not in columns(spec):
+        raise SpecError(
+            f"score ({spec.score[0].column}): it has several columns, {columns(spec)}", hint="say with `combine` what the score is"
+        )

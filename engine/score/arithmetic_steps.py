@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from pydantic import Field
 
-from engine.score import RIGHT, UNPARSEABLE, WRONG, Params, Verdict, Verifier, verifiers
+from engine.score import RIGHT, UNPARSEABLE, WRONG, Answer, Params, Verdict, Verifier, verifiers
 from engine.score.arithmetic import Equation, compute, equations
 
 # a solution in its plainest form is read some twenty times faster than by tokens: ' 18+5=23. 23-6=17. Answer: 17'
@@ -48,7 +48,8 @@ class ArithmeticSteps(Verifier):
         super().__init__(params)
         self._tolerance = Fraction(params.tolerance)
 
-    def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
+    def verify(self, answer: Answer) -> Verdict:
+        response = answer.response
         simple = None if self._tolerance else _simple(response)
         if simple is not None:
             return simple

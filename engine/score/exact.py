@@ -7,7 +7,7 @@ from collections import deque
 
 from pydantic import Field, field_validator
 
-from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Params, Verdict, Verifier, verifiers
+from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Answer, Params, Verdict, Verifier, verifiers
 
 
 def compiled(text: str | None) -> str | None:
@@ -44,7 +44,8 @@ class Exact(Verifier):
         super().__init__(params)
         self._pattern = re.compile(params.pattern) if params.pattern else None
 
-    def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
+    def verify(self, answer: Answer) -> Verdict:
+        response, reference = answer.response, answer.reference
         if reference is None:
             return Verdict(0.0, ERROR, "there is no reference to compare with")
         text = response

@@ -19,7 +19,7 @@ from engine.errors import SpecError, StepError
 from engine.params import Params
 from engine.score.measures import Measure
 from engine.spec import Spec
-from engine.step import Context, Model, Ref
+from engine.step import BASE, Context, Model, Ref
 
 if TYPE_CHECKING:
     from engine.score.reader import Reader
@@ -47,11 +47,11 @@ class Named:
 
     name: str
 
-    def reads(self) -> list[Ref]:
-        """The part that says which checkpoint it is."""
-        if self.name == "policy":
+    def reads(self, round_: int) -> list[Ref]:
+        """The part that says which checkpoint it is. The policy of the base round is the base."""
+        if self.name == "policy" and round_ != BASE:
             return [Ref("policy")]
-        return [Ref("checkpoints", "policy", "base")] if self.name == "base" else []
+        return [Ref("checkpoints", "policy", "base")] if self.name in NAMED else []
 
     def settings(self, spec_path: Path) -> dict[str, Any]:
         """The digest of a folder; where it lies does not matter. SpecError where there is none."""
@@ -59,9 +59,9 @@ class Named:
 
     def model(self, ctx: Context) -> Model:
         """The model itself."""
-        if self.name == "policy":
+        if self.name == "policy" and ctx.round != BASE:
             return ctx.model("policy")
-        if self.name == "base":
+        if self.name in NAMED:
             return ctx.model("base")
         folder = self._folder(ctx.spec_path)
         return Model(models.digest(folder), folder)
@@ -159,11 +159,15 @@ class ByModel(Measure):
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The checkpoint that reads."""
-        return Named(self.params.model).reads()
+        return Named(self.params.model).reads(round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """How answers are rendered, and a folder's digest."""
         return settings(spec) | Named(self.params.model).settings(spec_path)
+
+    def versions(self, ctx: Context) -> list[str]:
+        """The digest of the model that reads."""
+        return [Named(self.params.model).model(ctx).digest]
 
     def by_suffix(self, found: pa.Table, columns: Sequence[str]) -> dict[str, pa.Table]:
         """`found` (item_id, detail and `columns`) as a table for each of `outputs`."""

@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field
 
-from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Params, Verdict, Verifier, verifiers
+from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Answer, Params, Verdict, Verifier, verifiers
 from engine.score.latex import Comparer
 from engine.score.plain import equal, final, last, leading, whole
 
@@ -35,7 +35,8 @@ class Math(Verifier):
         super().__init__(params)
         self._comparer = Comparer(params.timeout)
 
-    def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
+    def verify(self, answer: Answer) -> Verdict:
+        response, reference = answer.response, answer.reference
         if reference is None or not reference.strip():
             return Verdict(0.0, ERROR, "there is no reference to compare with")
         wanted = whole(reference)

@@ -1,61 +1,113 @@
-"""The step of a measure: it numbers every rollout of the round."""
+"""The step of a measure: it numbers every rollout of the round, or as an entry of `score` every answer of a part of generations."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import tables
 from engine.errors import StepError
-from engine.ids import digest
-from engine.score.measures import make, measures
-from engine.spec import Measure, Spec
+from engine.ids import content_id, digest
+from engine.score import cache
+from engine.score.measures import Measure, make
+from engine.score.rows import of_verdicts
+from engine.score.steps import is_active, prompts_of, step_name
+from engine.score.verify import frame
+from engine.spec import Measure as Entry
+from engine.spec import Scorer, Spec
 from engine.step import Context, Output, Ref, Step
 
-READS = (Ref("generations", "rollout"), Ref("prompts", "train"))
+if TYPE_CHECKING:
+    import polars as pl
+
+GIVEN = ("value", "verdict", "detail", "seconds", "prompt_tokens", "response_tokens")  # what a measure may give beside item_id
 
 
 class Measured(Step):
-    """One entry of `measure`."""
+    """One entry of `measure`, or one of `score` that names a measure, over a part of generations."""
 
     table = "scores"
 
-    def __init__(self, entry: Measure) -> None:
-        self.entry, self.name = entry, f"scores_{entry.column}"
-        self.part = f"rollout/{entry.column}"
-        self.method = measures.load(entry.method)
-        self.on_device = self.method.on_device
+    def __init__(self, entry: Entry | Scorer, of: str = "rollout") -> None:
+        self.entry, self.of = entry, of
+        self.name, self.part = step_name(of, f"scores_{entry.column}"), f"{of}/{entry.column}"
+        self.on_device = make(entry).on_device
+
+    def active(self, spec: Spec, round_: int) -> bool:
+        return is_active(self.of, round_)
 
     def writes(self) -> list[tuple[str, str]]:
         """A part for each column."""
-        return [("scores", self.part + suffix) for suffix in self.method.outputs]
+        return [("scores", self.part + suffix) for suffix in make(self.entry).outputs]
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [*READS, *make(self.entry).reads(spec, round_)]
+        return list(dict.fromkeys([Ref("generations", self.of), *prompts_of(self.of), *make(self.entry).reads(spec, round_)]))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         measure = make(self.entry)
-        own = {"measure": self.entry.method, "revision": measure.revision, "params": measure.params.model_dump(mode="json")}
+        name = self.entry.measure if isinstance(self.entry, Scorer) else self.entry.method
+        own = {"measure": name, "revision": measure.revision, "params": measure.params.model_dump(mode="json")}
         return own | measure.settings(spec, round_, spec_path)
 
     def run(self, ctx: Context) -> Output:
-        """StepError where a rollout has no number, or two."""
-        rows = _rollouts(ctx, self.name)
-        made = make(self.entry).measure(ctx, rows)
-        version = digest(self.settings(ctx.spec, ctx.round, ctx.spec_path))
+        """StepError where an answer has no row, or two."""
+        measure, rows = make(self.entry), answered(ctx, self.of, self.name)
+        settings = self.settings(ctx.spec, ctx.round, ctx.spec_path)
+        if measure.per_answer:
+            version = digest(settings, measure.versions(ctx))
+            found, cached = self._once(ctx, measure, rows, version)
+            return Output(found, rows.num_rows, {"cached": cached})
+        made = measure.measure(ctx, rows)
+        return Output({key: self._scores(rows, made[suffix], suffix, digest(settings)) for suffix, key in self._keys()}, rows.num_rows)
+
+    def _keys(self) -> list[tuple[str, tuple[str, str]]]:
+        return [(suffix, ("scores", self.part + suffix)) for suffix in make(self.entry).outputs]
+
+    def _once(self, ctx: Context, measure: Measure, rows: pa.Table, version: str) -> tuple[dict[tuple[str, str], pa.Table], int]:
+        """The scores of every column, of which the cache gave some (the number of different answers is returned)."""
+        import polars as pl
+
+        answers = frame(rows, ["generation_id", "prompt_id"]).rename({"generation_id": "item_id"})
+        answers = answers.with_columns(key=pl.Series(keys_of(rows), dtype=pl.String))
+        unique = answers.unique("key", keep="first", maintain_order=True)
+        versions = {suffix: digest(version, suffix) for suffix in measure.outputs}
+        keys = unique["key"].to_arrow().cast(pa.string())
+        known = {suffix: cache.scores(ctx.lake, own, keys).rename({"cache_key": "key"}) for suffix, own in versions.items()}
+        have = set.intersection(*(set(table["key"]) for table in known.values()))
+        todo = unique.filter(~pl.col("key").is_in(have))
+        made: dict[str, pa.Table] = {}
+        if todo.height:
+            asked = rows.filter(pc.is_in(rows["generation_id"], value_set=todo["item_id"].to_arrow().cast(pa.string())))
+            made = measure.measure(ctx, asked)
         found = {}
-        for suffix in self.method.outputs:
-            found["scores", self.part + suffix] = _scores(rows, made[suffix], self.entry.column + suffix, version, self.name)
-        return Output(found, rows.num_rows)
+        for suffix, key in self._keys():
+            old = known[suffix].filter(pl.col("key").is_in(have)).with_columns(seconds=pl.lit(0.0))
+            new = [_keyed(made[suffix], todo, self.name)] if made else []
+            whole = pl.concat([old, *new], how="diagonal_relaxed")
+            found[key] = of_verdicts(answers, whole, self.entry.column + suffix, versions[suffix], self.name)
+        return found, len(have)
+
+    def _scores(self, rows: pa.Table, made: pa.Table, suffix: str, version: str) -> pa.Table:
+        made, n = _in_order(made, rows["generation_id"], self.name), rows.num_rows
+        columns: dict[str, Any] = {
+            "item_id": rows["generation_id"],
+            "item_kind": pa.repeat("generation", n),
+            "prompt_id": rows["prompt_id"],
+            "scorer": pa.repeat(self.entry.column + suffix, n),
+            "scorer_version": pa.repeat(version, n),
+        }
+        columns |= {name: made[name] for name in GIVEN if name in made.column_names}
+        return tables.check("scores", pa.table(columns))
 
 
-def _rollouts(ctx: Context, label: str) -> pa.Table:
-    """generations with messages, reference and topic, in order of their ids."""
-    rows = ctx.read(READS[0]).sort_by("generation_id")
-    prompts = ctx.read(READS[1], ["prompt_id", "messages", "reference", "topic"])
+def answered(ctx: Context, part: str, label: str) -> pa.Table:
+    """A part of generations with messages, reference, topic and meta, in order of their ids. StepError where a prompt is missing."""
+    rows = ctx.read(Ref("generations", part)).sort_by("generation_id")
+    columns = ["prompt_id", "messages", "reference", "topic", "meta"]
+    prompts = pa.concat_tables([ctx.read(ref, columns).select(columns) for ref in prompts_of(part)])
     place = pc.index_in(rows["prompt_id"], value_set=prompts["prompt_id"].combine_chunks())
     if place.null_count:
         lost = rows.filter(pc.is_null(place)).to_pylist()[0]
@@ -63,22 +115,35 @@ def _rollouts(ctx: Context, label: str) -> pa.Table:
     found = prompts.take(place)
     chats = pc.if_else(pc.is_valid(rows["messages"]), rows["messages"].combine_chunks(), found["messages"].combine_chunks())
     rows = rows.set_column(rows.column_names.index("messages"), "messages", chats)
+    rows = rows.set_column(rows.column_names.index("meta"), "meta", found["meta"])
     return rows.append_column("reference", found["reference"]).append_column("topic", found["topic"])
 
 
-def _scores(rows: pa.Table, made: pa.Table, scorer: str, version: str, label: str) -> pa.Table:
-    place = pc.index_in(rows["generation_id"], value_set=made["item_id"].combine_chunks())
-    if made.num_rows != rows.num_rows or place.null_count:
-        raise StepError(f"{label}: {rows.num_rows} rollouts in, {made.num_rows} numbers out, {place.null_count} rollouts without one")
-    made = made.take(place)
-    n = rows.num_rows
-    columns: dict[str, Any] = {
-        "item_id": rows["generation_id"],
-        "item_kind": pa.repeat("generation", n),
-        "prompt_id": rows["prompt_id"],
-        "scorer": pa.repeat(scorer, n),
-        "scorer_version": pa.repeat(version, n),
-        "value": made["value"],
-    }
-    columns |= {name: made[name] for name in ("verdict", "detail") if name in made.column_names}
-    return tables.check("scores", pa.table(columns))
+def keys_of(rows: pa.Table) -> list[str]:
+    """What a measure sees of each row, as the cache's key: the answer's text, and the chat, reference and meta before it."""
+    seen: dict[Any, str] = {}
+    keys = []
+    columns = [rows[name].to_pylist() for name in ("content_id", "prompt_id", "messages", "reference", "meta")]
+    for content, prompt, chat, reference, meta in zip(*columns, strict=True):
+        said = tuple((m["role"], m["content"]) for m in chat)
+        place = (prompt, said)
+        if place not in seen:
+            seen[place] = content_id(repr((said, reference, meta)))
+        keys.append(content + seen[place])
+    return keys
+
+
+def _keyed(made: pa.Table, todo: pl.DataFrame, label: str) -> pl.DataFrame:
+    """What a measure gave for the items of `todo` (item_id, key), by key."""
+    import polars as pl
+
+    made = _in_order(made, todo["item_id"].to_arrow().cast(pa.string()), label)
+    found = frame(made, [name for name in GIVEN if name in made.column_names])
+    return found.with_columns(key=pl.Series(todo["key"], dtype=pl.String))
+
+
+def _in_order(made: pa.Table, items: pa.Array | pa.ChunkedArray, label: str) -> pa.Table:
+    place = pc.index_in(items, value_set=made["item_id"].combine_chunks().cast(pa.string()))
+    if made.num_rows != len(items) or place.null_count:
+        raise StepError(f"{label}: {len(items)} answers in, {made.num_rows} numbers out, {place.null_count} answers without one")
+    return made.take(place)

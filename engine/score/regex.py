@@ -6,7 +6,7 @@ import re
 
 from pydantic import Field, field_validator, model_validator
 
-from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Params, Verdict, Verifier, verifiers
+from engine.score import ERROR, RIGHT, UNPARSEABLE, WRONG, Answer, Params, Verdict, Verifier, verifiers
 from engine.score.exact import compiled
 
 
@@ -36,7 +36,8 @@ class Regex(Verifier):
         self.references = params.group is not None
         self._pattern = re.compile(params.pattern)
 
-    def verify(self, response: str, reference: str | None, prompt: str | None) -> Verdict:
+    def verify(self, answer: Answer) -> Verdict:
+        response, reference = answer.response, answer.reference
         match = self._pattern.search(response)
         group = self.params.group
         if group is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,36 +10,39 @@ import pyarrow as pa
 
 from engine import operators
 from engine.errors import StepError
-from engine.ids import content_id
-from engine.score import Verifier
-from engine.step import Progress
+from engine.ids import canonical, content_id
+from engine.score import Answer, Verifier, cache
+from engine.step import Context, Progress
 
 if TYPE_CHECKING:
     import polars as pl
 
+ASKED = ("key", "response", "reference", "prompt", "meta")
 RESULT = pa.schema(
-    [("key", pa.string()), ("value", pa.float64()), ("verdict", pa.string()), ("detail", pa.string()), ("seconds", pa.float64())]
+    [
+        *((name, pa.string()) for name in ("key", "verdict", "detail", "runner")),
+        *((name, pa.float64()) for name in ("value", "seconds")),
+    ]
 )
+COLUMNS = ["prompt_id", "reference", "messages", "meta"]
 
 
 class Verify:
-    """Operator: answers in (key, response, reference, prompt), verdicts out (key, value, verdict, detail, seconds)."""
+    """Operator: answers in (ASKED), verdicts out (RESULT)."""
 
     def __init__(self, verifier: Verifier) -> None:
         self.verifier = verifier
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        verify, clock = self.verifier.verify, time.perf_counter
-        columns = [batch.column(name).to_pylist() for name in ("response", "reference", "prompt")]
-        verdicts, seconds, before = [], [], clock()
-        for response, reference, prompt in zip(*columns, strict=True):
-            verdicts.append(verify(response, reference, prompt))
-            now = clock()
-            seconds.append(now - before)
-            before = now
-        made: list[Any] = [*zip(*verdicts, strict=True), seconds]
-        arrays = [pa.array(column, kind) for column, kind in zip(made, RESULT.types[1:], strict=True)]
-        return pa.RecordBatch.from_arrays([batch.column("key"), *arrays], schema=RESULT)
+        responses, references, asked, metas = (batch.column(name).to_pylist() for name in ASKED[1:])
+        metas = [json.loads(meta) if meta else {} for meta in metas]
+        answers = [Answer(*seen) for seen in zip(responses, references, asked, metas, strict=True)]
+        verdicts, seconds = self.verifier.verify_all(answers)
+        if not len(answers) == len(verdicts) == len(seconds):
+            raise StepError(f"the verifier gave {len(verdicts)} verdicts and {len(seconds)} times for {len(answers)} answers")
+        made: dict[str, Any] = {name: [getattr(v, name) for v in verdicts] for name in ("verdict", "detail", "runner", "value")}
+        made |= {"key": batch.column("key"), "seconds": seconds}
+        return pa.RecordBatch.from_arrays([pa.array(made[f.name], f.type) for f in RESULT], schema=RESULT)
 
 
 def frame(table: pa.Table, columns: list[str]) -> pl.DataFrame:
@@ -52,17 +55,40 @@ def frame(table: pa.Table, columns: list[str]) -> pl.DataFrame:
 
 
 def verdicts(verifier: Verifier, unique: pa.Table, journal: Path, progress: Progress, label: str) -> pa.Table:
-    """The verdict on each row of `unique` (key, response, reference, prompt), journaled batch by batch."""
+    """The verdict (RESULT) on each row of `unique` (ASKED), journaled batch by batch."""
     if not unique.num_rows:
         return RESULT.empty_table()
-    texts = pa.schema([(name, pa.string()) for name in unique.column_names])
+    texts = pa.schema([(name, pa.string()) for name in ASKED])
     return operators.run(
-        lambda: Verify(verifier), unique.cast(texts), key="key", batch=verifier.batch, journal=journal, progress=progress, label=label
+        lambda: Verify(verifier),
+        unique.select(list(ASKED)).cast(texts),
+        key="key",
+        batch=verifier.batch,
+        journal=journal,
+        progress=progress,
+        label=label,
     )
 
 
+def scored_once(
+    ctx: Context, verifier: Verifier, version: str, answers: pl.DataFrame, journal: Path, label: str
+) -> tuple[pl.DataFrame, int]:
+    """(RESULT for each different answer, how many of them an earlier step had scored). `answers` as `answers_of` gives them."""
+    import polars as pl
+
+    unique = answers.unique("key", maintain_order=True)
+    known = cache.scores(ctx.lake, version, unique["key"].to_arrow().cast(pa.string())).rename({"cache_key": "key"})
+    new = unique.join(known.select("key"), on="key", how="anti", maintain_order="left")
+    made = frame(verdicts(verifier, new.select(ASKED).to_arrow(), journal, ctx.progress, label), RESULT.names)
+    known = known.with_columns(seconds=pl.lit(0.0)).select(RESULT.names)
+    found = pl.concat([known, made])
+    if found.height != unique.height:
+        raise StepError(f"{label}: {unique.height} different answers in, {found.height} verdicts out")
+    return found, known.height
+
+
 def answers_of(generations: pa.Table, prompts: list[pa.Table], verifier: Verifier, label: str) -> pl.DataFrame:
-    """item_id, prompt_id, response, reference, prompt, key: a row for each generation, null where the verifier needs none.
+    """item_id, prompt_id, response, reference, prompt, meta, key: a row for each generation, null where the verifier needs none.
 
     Rows with equal `key` are equal to the verifier. StepError names a generation whose prompt is not among `prompts`.
     """
@@ -83,14 +109,24 @@ def answers_of(generations: pa.Table, prompts: list[pa.Table], verifier: Verifie
 
 
 def _seen(table: pa.Table, verifier: Verifier) -> pl.DataFrame:
-    """prompt_id, reference, prompt, context: `context` is an id of what the verifier sees beside the answer."""
+    """prompt_id, reference, prompt, meta, context: `context` is an id of what the verifier sees beside the answer."""
     import polars as pl
 
-    found = frame(table, ["prompt_id", "reference", "messages"])
+    fields = verifier.fields()
+    found = frame(table, COLUMNS)
     reference = pl.col("reference") if verifier.references else pl.lit(None, pl.String)
     prompt = pl.col("messages").list.last().struct.field("content") if verifier.prompts else pl.lit(None, pl.String)
-    found = found.select("prompt_id", reference.alias("reference"), prompt.alias("prompt"))
-    contexts = found.select("reference", "prompt").unique(maintain_order=True)
-    marks = [content_id(f"{reference!r}/{prompt!r}") for reference, prompt in contexts.iter_rows()]
+    metas = [only(text, fields) for text in found["meta"]] if fields else [None] * found.height
+    found = found.select("prompt_id", reference.alias("reference"), prompt.alias("prompt"), pl.Series("meta", metas, dtype=pl.String))
+    seen = ["reference", "prompt", "meta"]
+    contexts = found.select(seen).unique(maintain_order=True)
+    marks = [content_id("/".join(repr(value) for value in row)) for row in contexts.iter_rows()]
     contexts = contexts.with_columns(context=pl.Series(marks, dtype=pl.String))
-    return found.join(contexts, on=["reference", "prompt"], how="left", nulls_equal=True)
+    return found.join(contexts, on=seen, how="left", nulls_equal=True)
+
+
+def only(meta: str | None, fields: tuple[str, ...]) -> str | None:
+    """Some keys of a prompt's meta, as canonical JSON; None where it has none of them."""
+    values = json.loads(meta) if meta else {}
+    own = {name: values[name] for name in fields if name in values}
+    return canonical(own) if own else None

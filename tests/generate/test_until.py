@@ -21,9 +21,9 @@ class HasA(Verifier):
 
     references = False
 
-    def verify(self, response, reference, prompt):
-        asked.append(response)
-        right = "a" in response
+    def verify(self, answer):
+        asked.append(answer.response)
+        right = "a" in answer.response
         return Verdict(float(right), "right" if right else "wrong")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.score import make
+from engine.score import Answer, make
 from engine.score.arithmetic import compute, tokens
 from engine.spec import Scorer
 
@@ -14,7 +14,7 @@ GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k_test.jsonl
 
 
 def verify(text, **params):
-    return make(Scorer(verifier="arithmetic_steps", params=params)).verify(text, None, None)
+    return make(Scorer(verifier="arithmetic_steps", params=params)).verify(Answer(text, None))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def verify(text, **params):
     ],
 )
 def test_true_steps(text):
-    assert verify(text) == (1.0, "right", None)
+    assert verify(text) == (1.0, "right", None, None)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_first_false_step_is_named(text, step):
 )
 def test_what_is_no_step(text):
     assert verify(text).verdict == "unparseable"
-    assert verify(text, require_steps=False) == (1.0, "right", None)
+    assert verify(text, require_steps=False) == (1.0, "right", None, None)
 
 
 def test_tolerance_allows_rounding():

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.score import make
+from engine.score import Answer, make
 from engine.spec import Scorer
 
 GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k_test.jsonl"
@@ -24,9 +24,9 @@ def test_every_gold_answer_is_right_and_every_one_off_is_wrong(verifier):
         solution = json.loads(line)["answer"]
         head, reference = solution.split("####")
         reference = reference.strip()
-        assert verifier.verify(solution, reference, None) == (1.0, "right", None), solution
+        assert verifier.verify(Answer(solution, reference)) == (1.0, "right", None, None), solution
         off = str(int(reference.replace(",", "")) + 1)
-        assert verifier.verify(f"{head}#### {off}", reference, None).verdict == "wrong", solution
+        assert verifier.verify(Answer(f"{head}#### {off}", reference)).verdict == "wrong", solution
     assert verifier._comparer._child is None, "plain numbers must not need math-verify"
 
 
@@ -56,7 +56,7 @@ def test_every_gold_answer_is_right_and_every_one_off_is_wrong(verifier):
     ],
 )
 def test_right_plain_numbers(verifier, response, reference):
-    assert verifier.verify(response, reference, None) == (1.0, "right", None)
+    assert verifier.verify(Answer(response, reference)) == (1.0, "right", None, None)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_right_plain_numbers(verifier, response, reference):
     ],
 )
 def test_what_is_not_right(verifier, response, reference, verdict):
-    value, found, detail = verifier.verify(response, reference, None)
+    value, found, detail, _ = verifier.verify(Answer(response, reference))
     assert (value, found) == (0.0, verdict) and detail
 
 
@@ -92,17 +92,17 @@ def test_what_is_not_right(verifier, response, reference, verdict):
     ],
 )
 def test_what_math_verify_decides(verifier, response, reference, verdict):
-    assert verifier.verify(response, reference, None).verdict == verdict
+    assert verifier.verify(Answer(response, reference)).verdict == verdict
 
 
 def test_a_comparison_that_hangs_is_killed_and_the_next_one_works():
     verifier = make(Scorer(verifier="math", params={"timeout": 0.5}))
     try:
-        found = verifier.verify(r"\boxed{9^{9^{9^{9}}}}", "3", None)
+        found = verifier.verify(Answer(r"\boxed{9^{9^{9^{9}}}}", "3"))
         assert (found.value, found.verdict) == (0.0, "timeout")
         assert verifier._comparer._child is None
         verifier._comparer.timeout = 60
-        assert verifier.verify(r"\boxed{\sqrt{4}}", "2", None).verdict == "right"
+        assert verifier.verify(Answer(r"\boxed{\sqrt{4}}", "2")).verdict == "right"
         child = verifier._comparer._child
     finally:
         verifier.close()

@@ -23,9 +23,10 @@ calls: Counter[tuple] = Counter()
 class Counting(Verifier):
     """Right when the answer is the reference; counts what it is asked."""
 
-    def verify(self, response, reference, prompt):
-        calls[response, reference, prompt] += 1
-        return Verdict(float(response == reference), "right" if response == reference else "wrong")
+    def verify(self, answer):
+        calls[answer[:3]] += 1
+        same = answer.response == answer.reference
+        return Verdict(float(same), "right" if same else "wrong")
 
 
 @verifiers.register("lengths")
@@ -34,9 +35,9 @@ class Lengths(Verifier):
 
     references, prompts, batch = False, True, 2
 
-    def verify(self, response, reference, prompt):
-        assert reference is None
-        return Verdict(len(response) + len(prompt) / 100, None, None)
+    def verify(self, answer):
+        assert answer.reference is None
+        return Verdict(len(answer.response) + len(answer.prompt) / 100, None, None)
 
 
 @pytest.fixture(autouse=True)
@@ -96,13 +97,13 @@ def test_every_generation_has_a_score_and_equal_ones_are_verified_once(tmp_path)
     assert rows["prompt_id"].to_pylist() == ["p1", "p1", "p2", "p3", "p3", "p1"]
     assert set(rows["item_kind"].to_pylist()) == {"generation"} and len(set(rows["scorer_version"].to_pylist())) == 1
     assert calls == {("2", "2", None): 1, ("5", "2", None): 1, ("2", "3", None): 1, ("3", "3", None): 1}
-    assert (out.rows_in, out.detail) == (6, {"scored_once": 4})
+    assert (out.rows_in, out.detail) == (6, {"scored_once": 4, "cached": 0})
 
 
 def test_a_verifier_that_sees_the_prompt_is_asked_for_each(tmp_path):
     ctx = context(tmp_path, ["lengths"])
     out = Score("rollout", "lengths").run(ctx)
-    assert out.detail == {"scored_once": 5}
+    assert out.detail == {"scored_once": 5, "cached": 0}
     assert out.rows["scores", "rollout/lengths"]["verdict"].null_count == 6
 
 

@@ -4,13 +4,13 @@ import pytest
 
 from engine import score
 from engine.errors import SpecError
-from engine.score import make, verifiers
+from engine.score import Answer, make, verifiers
 from engine.spec import Scorer
 from fakes import spec_of
 
 
 def verify(name, response, reference=None, **params):
-    return make(Scorer(verifier=name, params=params)).verify(response, reference, None).verdict
+    return make(Scorer(verifier=name, params=params)).verify(Answer(response, reference)).verdict
 
 
 def test_exact():

@@ -7,7 +7,7 @@ import yaml
 
 from engine import prompts, score, specfile, starters
 from engine.errors import DataError, SpecError
-from engine.score import make
+from engine.score import Answer, make
 from engine.spec import Scorer
 from engine.starters.problems import SIZES, TOPICS, WORDS, problems
 
@@ -76,7 +76,7 @@ def test_solutions_are_right_and_numbers_small(made):
     verifiers = [make(Scorer(verifier=name)) for name in ("math", "arithmetic_steps")]
     for rows in made.values():
         for row in rows:
-            assert all(v.verify(row.solution, str(row.answer), None).verdict == "right" for v in verifiers), row
+            assert all(v.verify(Answer(row.solution, str(row.answer))).verdict == "right" for v in verifiers), row
             assert row.solution.startswith(" ") and row.solution.endswith(f". Answer: {row.answer}")
             assert 0 < row.answer < 100 and all(0 < n < 100 for n in row.numbers)
             assert all(str(n) in row.question for n in row.numbers[:2]) and "{" not in row.question

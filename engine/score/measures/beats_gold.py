@@ -49,7 +49,7 @@ class BeatsGold(Measure):
     Params = DuelParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return forced.Named(self.params.model).reads()
+        return forced.Named(self.params.model).reads(round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         return forced.settings(spec) | forced.Named(self.params.model).settings(spec_path) | {"question": self._question()}

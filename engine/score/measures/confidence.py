@@ -60,7 +60,7 @@ class Confidence(Measure):
     Params = ConfidenceParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        model = forced.Named(self.params.model).reads() if self.params.beta < 1 else []
+        model = forced.Named(self.params.model).reads(round_) if self.params.beta < 1 else []
         return [*model, *([SCORE] if self.params.same == "score" else [])]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:

@@ -19,6 +19,7 @@ class Logprob(forced.ByModel):
     """Columns <name> (nats, 2 decimals), <name>_mean (nats a token, 4 decimals) and <name>_tokens."""
 
     outputs = ("", "_mean", "_tokens")
+    per_answer = True
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         from engine.score.reader import Likelihood

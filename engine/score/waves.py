@@ -1,4 +1,4 @@
-"""The combined score of answers in memory: the number that the steps `scores_*` and `score` will write for them."""
+"""The combined score of answers in memory, wave by wave: the number that the steps `scores_*` and `score` will write for them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import pyarrow as pa
 from engine.errors import StepError
 from engine.score import Verifier, make, version
 from engine.score.combine import ITEM, combined
-from engine.score.verify import RESULT, answers_of, frame, verdicts
-from engine.spec import Spec
-from engine.step import Progress
+from engine.score.rows import of_verdicts
+from engine.score.verify import RESULT, answers_of, frame, scored_once
+from engine.spec import Scorer, Spec
+from engine.step import Context
 
 if TYPE_CHECKING:
     import polars as pl
@@ -28,18 +29,19 @@ def settings(spec: Spec) -> dict[str, Any]:
     return {"combine": expression(spec), "scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
 
 
-class Judge:
+class Waves:
     """Scores batch after batch of answers to the same prompts; what a verifier has seen it is not asked again.
 
-    `prompts`: rows with prompt_id, messages and reference. Close it when done: verifiers may hold processes or models.
+    `prompts`: rows with prompt_id, messages, reference and meta. Close it when done: verifiers may hold processes or models.
     """
 
-    def __init__(self, spec: Spec, prompts: pa.Table, label: str) -> None:
-        self._expression, self._label, self._prompts = expression(spec), label, prompts
-        self._verifiers: dict[str, Verifier] = {scorer.column: make(scorer) for scorer in spec.score}
+    def __init__(self, ctx: Context, prompts: pa.Table, label: str) -> None:
+        self._ctx, self._expression, self._label, self._prompts = ctx, expression(ctx.spec), label, prompts
+        self._verifiers: dict[str, tuple[Scorer, Verifier]] = {scorer.column: (scorer, make(scorer)) for scorer in ctx.spec.score}
         self._seen: dict[str, pl.DataFrame] = {}
+        self._rows: dict[str, list[pa.Table]] = {name: [] for name in self._verifiers}
 
-    def __call__(self, rows: pa.Table, journal: Path, progress: Progress) -> list[float | None]:
+    def __call__(self, rows: pa.Table, journal: Path) -> list[float | None]:
         """The score of each row (generation_id, content_id, prompt_id, response), in order. StepError where one is lost.
 
         `journal` is a folder of this batch alone; a repeated run takes the verdicts in it.
@@ -47,9 +49,10 @@ class Judge:
         import polars as pl
 
         table = frame(rows, ["generation_id"]).rename({"generation_id": ITEM})
-        for name, verifier in self._verifiers.items():
+        for name, (scorer, verifier) in self._verifiers.items():
             answers = answers_of(rows, [self._prompts], verifier, self._label)
-            known = self._values(name, verifier, answers, journal / name, progress)
+            known = self._values(name, scorer, verifier, answers, journal / name)
+            self._rows[name].append(of_verdicts(answers, known, name, version(scorer, verifier), self._label))
             own = answers.select(pl.col("item_id").alias(ITEM), "key").join(known, on="key", how="inner")
             own = own.select(ITEM, pl.col("value").alias(name))
             table = table.join(own, on=ITEM, how="inner", maintain_order="left", validate="1:1")
@@ -59,20 +62,23 @@ class Judge:
             raise StepError(f"{self._label}: {rows.num_rows} answers in, {found.height} scores out")
         return found["value"].to_list()
 
-    def _values(self, name: str, verifier: Verifier, answers: pl.DataFrame, journal: Path, progress: Progress) -> pl.DataFrame:
-        """key, value of everything that this verifier has seen so far."""
+    def rows(self) -> dict[tuple[str, str], pa.Table]:
+        """All verdicts so far as parts until/<scorer> of `scores`, where the score steps find them in the cache."""
+        return {("scores", f"until/{name}"): pa.concat_tables(found) for name, found in self._rows.items() if found}
+
+    def _values(self, name: str, scorer: Scorer, verifier: Verifier, answers: pl.DataFrame, journal: Path) -> pl.DataFrame:
+        """RESULT for everything that this verifier has seen so far."""
         import polars as pl
 
-        seen = self._seen.get(name, frame(RESULT.empty_table(), ["key", "value"]))
+        seen = self._seen.get(name, frame(RESULT.empty_table(), RESULT.names))
         new = answers.unique("key", maintain_order=True).join(seen, on="key", how="anti", maintain_order="left")
         if new.height:
-            unique = new.select("key", "response", "reference", "prompt").to_arrow()
-            made = verdicts(verifier, unique, journal, progress, f"{self._label}: {name}")
-            seen = pl.concat([seen, frame(made, ["key", "value"])])
+            made, _ = scored_once(self._ctx, verifier, version(scorer, verifier), new, journal, f"{self._label}: {name}")
+            seen = pl.concat([seen, made])
         self._seen[name] = seen
         return seen
 
     def close(self) -> None:
         """Frees what the verifiers hold."""
-        for verifier in self._verifiers.values():
+        for _, verifier in self._verifiers.values():
             verifier.close()

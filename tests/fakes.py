@@ -8,10 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from engine.ids import content_id
 from engine.lake import Lake
 from engine.spec import Spec
 from engine.step import Ref, Silent
-from engine.tables import TABLES
+from engine.tables import TABLES, check
 
 
 def spec_of(**parts: Any) -> Spec:
@@ -53,3 +54,30 @@ class FakeContext:
         """The rows put at `ref`, or none."""
         table = self.tables.get(ref, TABLES[ref.table].columns.empty_table())
         return table.select(list(columns)) if columns else table
+
+
+def prompts_table(references: dict[str, str]) -> pa.Table:
+    """Prompts that ask for their own id, by id with their references."""
+    rows = [{"prompt_id": p, "split": "train", "messages": [{"role": "user", "content": p}], "reference": r} for p, r in references.items()]
+    return check("prompts", pa.Table.from_pylist(rows))
+
+
+def generations(answers: list[tuple[str, str]]) -> pa.Table:
+    """Rollouts g0, g1, ... as (prompt_id, text)."""
+    rows = [
+        {
+            "generation_id": f"g{i}",
+            "content_id": content_id(text),
+            "prompt_id": prompt,
+            "sample": i,
+            "turn": 0,
+            "depth": 0,
+            "is_terminal": True,
+            "actor": "policy",
+            "model": "m",
+            "response": text,
+            "finish_reason": "stop",
+        }
+        for i, (prompt, text) in enumerate(answers)
+    ]
+    return check("generations", pa.Table.from_pylist(rows))

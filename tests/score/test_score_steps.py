@@ -3,17 +3,15 @@
 from collections import Counter
 from pathlib import Path
 
-import pyarrow as pa
 import pytest
 
 from engine import operators, tables
 from engine.errors import SpecError, StepError
-from engine.ids import content_id
 from engine.score import Verdict, Verifier, check, verifiers
 from engine.score.combine import check_combine
 from engine.score.steps import Combine, Score, steps
 from engine.step import BASE, Ref
-from fakes import FakeContext, spec_of
+from fakes import FakeContext, generations, prompts_table, spec_of
 
 ROLLOUT, TRAIN = Ref("generations", "rollout"), Ref("prompts", "train")
 calls: Counter[tuple] = Counter()
@@ -44,31 +42,6 @@ class Lengths(Verifier):
 def _only_here():
     yield
     calls.clear()
-
-
-def prompts_table(references):
-    rows = [{"prompt_id": p, "split": "train", "messages": [{"role": "user", "content": p}], "reference": r} for p, r in references.items()]
-    return tables.check("prompts", pa.Table.from_pylist(rows))
-
-
-def generations(answers):
-    rows = [
-        {
-            "generation_id": f"g{i}",
-            "content_id": content_id(text),
-            "prompt_id": prompt,
-            "sample": i,
-            "turn": 0,
-            "depth": 0,
-            "is_terminal": True,
-            "actor": "policy",
-            "model": "m",
-            "response": text,
-            "finish_reason": "stop",
-        }
-        for i, (prompt, text) in enumerate(answers)
-    ]
-    return tables.check("generations", pa.Table.from_pylist(rows))
 
 
 def context(folder, scorers, combine=None):

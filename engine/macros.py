@@ -16,6 +16,7 @@ from engine.views import DRAW, SQL, stripped
 
 FOLDER = SQL / "macros"
 HEAD = re.compile(r"CREATE MACRO (\w+)\s*\(", re.IGNORECASE)
+SIGNATURE = re.compile(r"CREATE MACRO \w+\s*\([^)]*\)\s*AS\b", re.IGNORECASE)
 CALL = re.compile(r"\b([a-z_]\w*)\s*\(", re.IGNORECASE)
 
 
@@ -27,6 +28,11 @@ def names() -> frozenset[str]:
 def text(name: str) -> str:
     """The file of one macro, comments and all."""
     return (FOLDER / f"{name}.sql").read_text(encoding="utf-8")
+
+
+def body(name: str) -> str:
+    """The expression that a macro stands for, without comments."""
+    return SIGNATURE.sub("", stripped(text(name)), count=1).strip()
 
 
 def called(*texts: str) -> list[str]:

@@ -47,7 +47,7 @@ class Spec(Part):
     score: tuple[Scorer, ...] = F((), "verifiers and models that score every answer; the combined score is made of them")
     measure: tuple[Measure, ...] = F((), "numbers for every rollout, columns of `scored` beside the combined score")
     compare: tuple[Compare, ...] = F((), "models that judge pairs of a prompt's rollouts: rows of `preferences`")
-    combine: str | None = F(None, "SQL expression over scorer names that gives `score`; needed with several scorers")
+    combine: str | None = F(None, "SQL expression over scorers, verdict_<name>, lengths, meta ... that gives `score`; needed with several")
     select: Select = F(..., "which answers train")
     train: tuple[Train, ...] = F(..., "models that train in a round", min_length=1)
     evaluate: Evaluate = F(Evaluate(), "how every checkpoint is measured")

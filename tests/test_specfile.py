@@ -67,7 +67,7 @@ def test_a_mistake_names_file_line_and_field(tmp_path: Path, change: str, line: 
 
 def test_whole_spec_rules(tmp_path: Path) -> None:
     for change, text in [
-        ("score: [{verifier: math}, {verifier: exact}]", "several verifiers need an expression"),
+        ("score: [{verifier: math}, {verifier: exact}]", "several scorers need an expression"),
         ("score: [{verifier: math}, {verifier: math}]", "two scorers, measures or pickers share a name"),
         ("gate: {require: [{metric: pass@7, min: 0}]}", "metric 'pass@7' is not in evaluate.metrics"),
         ("base: {data: base.jsonl}", "not both or neither"),

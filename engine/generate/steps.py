@@ -58,7 +58,7 @@ class Generations(Answering):
     def run(self, ctx: Context) -> Output:
         """Rows in the order of the prompts, then of the samples. StepError for a plan that cannot be followed."""
         own = ctx.spec.generate
-        columns = (*COLUMNS, "reference", "meta") if own.until else COLUMNS
+        columns = (*COLUMNS, "reference", "difficulty", "meta") if own.until else COLUMNS
         prompts = ctx.read(TRAIN, columns).select(columns)
         plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
         budget = Budget.of(own, plan, prompts["prompt_id"].to_pylist(), self.name)

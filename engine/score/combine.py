@@ -1,89 +1,141 @@
-"""The combined score: one SQL expression over the scorers' columns, computed by DuckDB for every generation."""
+"""The combined score: one SQL expression over the scorers' columns, computed by DuckDB for every generation.
+
+The expression may call the macros of sql/macros, those `*_within` among them, which look at the other answers to the prompt, of
+the cluster or of the part. A scorer's null (a judge whose reply could not be read) makes the result null, but where the
+expression says coalesce; and DuckDB's greatest and least pass nulls over. An answer without a score stays, and is never selected.
+"""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from engine import macros
 from engine.errors import SpecError, StepError
 from engine.registry import nearest
 from engine.score import RIGHT
+from engine.score.expression import ITEM, Expression
 
 if TYPE_CHECKING:
     import duckdb
     import polars as pl
     import pyarrow as pa
 
-ITEM = "__item"
-_CHANGING = re.compile(
-    r"\b(random|setseed|uuid|gen_random_uuid|now|today|get_current_\w+|current_(?:date|time|timestamp))\b", re.IGNORECASE
-)
 _NUMERIC = ("INT", "DOUBLE", "FLOAT", "DECIMAL", "BIGNUM")
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def _connect(expression: Expression) -> duckdb.DuckDBPyConnection:
+    """One thread and rows in one order: a window gives the same bits twice."""
     import duckdb
 
-    return duckdb.connect(config={"enable_external_access": "false", "threads": "1"})
+    from engine.views import DRAW
 
-
-def _query(expression: str) -> str:
-    # the line breaks keep a comment at the end of the expression from hiding the bracket
-    return f"select {ITEM}, (\n{expression}\n) as value from wide"
+    connection = duckdb.connect(config={"enable_external_access": "false", "threads": "1"})
+    connection.execute(DRAW)
+    macros.make(connection, [expression.text], set())
+    return connection
 
 
 def check_combine(expression: str, names: list[str]) -> None:
-    """SpecError unless `expression` is SQL that gives one number from the scorer columns `names` (doubles), row by row."""
+    """SpecError unless `expression` is SQL that gives one number from the scorer columns `names` and what stands beside them."""
     import duckdb
 
-    changing = _CHANGING.search(expression)
-    if changing:
-        raise SpecError(f"combine: {changing[0]!r} gives something else at every run: {expression!r}")
-    columns = "".join(f', "{name}" DOUBLE' for name in names)
-    with _connect() as connection:
-        connection.execute(f"create table wide ({ITEM} VARCHAR{columns})")
+    found = Expression(expression, tuple(names))
+    found.require_stable()
+    columns, hint = ", ".join(f'null::{kind} as "{name}"' for name, kind in found.columns.items()), f"an expression over {', '.join(names)}"
+    with _connect(found) as connection:
+        connection.execute(f"create view wide as select {columns}")
         try:
-            found = connection.execute(f"describe {_query(expression)}").fetchall()
-        except duckdb.BinderException as error:
-            missing = re.search(r'column "([^"]+)"', str(error))
-            if missing and "not found" in str(error):
-                raise SpecError(f"combine: no scorer {missing[1]!r} in {expression!r}", hint=nearest(missing[1], names)) from error
-            raise SpecError(f"combine: {_first(error)}", hint=f"an expression over {', '.join(names)}") from error
+            kind = str(connection.execute(f"describe {found.query}").fetchall()[1][1])
         except duckdb.Error as error:
-            raise SpecError(f"combine: {_first(error)}, in {expression!r}", hint=f"an expression over {', '.join(names)}") from error
-    if len(found) != 2:
-        raise SpecError(f"combine: expected one expression, found {len(found) - 1}: {expression!r}")
-    kind = str(found[1][1])
+            raise _wrong(found, error, hint) from error
     if not any(word in kind for word in _NUMERIC) or kind.endswith("]") or "(" in kind.replace("DECIMAL(", ""):
-        hint = f"write ({expression})::DOUBLE" if kind == "BOOLEAN" else f"an expression over {', '.join(names)}"
+        hint = f"write ({expression})::DOUBLE" if kind == "BOOLEAN" else hint
         raise SpecError(f"combine: expected a number, found {kind}: {expression!r}", hint=hint)
+
+
+def check_waves(expression: Expression) -> None:
+    """SpecError where the score depends on other answers, which a wave of `generate.until` does not have yet."""
+    window = expression.window
+    if window:
+        raise SpecError(
+            f"combine: {window} looks at other answers, and generate.until judges an answer before the others are made",
+            hint="combine row by row, and compare answers where all are there: a file of `measure` or `select` may call the same macros",
+        )
+
+
+def _wrong(expression: Expression, error: duckdb.Error, hint: str) -> SpecError:
+    """DuckDB's complaint in the words of the spec."""
+    text = str(error)
+    missing, function = re.search(r'column "([^"]+)"', text), re.search(r"Function with name \"?(\w+)\"? does not exist", text)
+    if missing and "not found" in text:
+        return SpecError(f"combine: no scorer {missing[1]!r} in {expression.text!r}", hint=expression.unknown(missing[1]))
+    if function:
+        close = nearest(function[1], sorted(macros.names()))
+        return SpecError(f"combine: no function {function[1]!r} in {expression.text!r}", hint=close if close.startswith("did") else hint)
+    if "GROUP BY" in text:
+        hint = "row by row: greatest(a, b); over the answers of a prompt: max(x) over (partition by prompt_id)"
+        return SpecError(f"combine: an aggregate gives one number for all answers: {expression.text!r}", hint=hint)
+    return SpecError(f"combine: {_first(error)}, in {expression.text!r}", hint=hint)
 
 
 def _first(error: Exception) -> str:
     return str(error).strip().split("\n")[0]
 
 
-def combined(expression: str, wide: pa.Table) -> pa.Table:
-    """Columns `__item` and `value` (double, may be null) for every row of `wide` (`__item` and one column a scorer).
+def combined(expression: Expression, wide: pa.Table) -> pa.Table:
+    """Columns `generation_id` and `value` (double, may be null) for every row of `wide` (the ids and what the expression names).
 
     StepError where DuckDB cannot compute a row, or a value is not finite.
     """
     import duckdb
+    import pyarrow.compute as pc
 
-    with _connect() as connection:
-        connection.register("wide", wide)
+    with _connect(expression) as connection:
+        connection.register("wide", wide.sort_by(ITEM))
         try:
-            found = connection.sql(f"select {ITEM}, value::DOUBLE as value from ({_query(expression)})").to_arrow_table()
-            odd = connection.execute(f"select {ITEM} from ({_query(expression)}) where not isfinite(value::DOUBLE) limit 1").fetchone()
+            found = connection.sql(f"select {ITEM}, value::DOUBLE as value from ({expression.query})").to_arrow_table()
         except duckdb.Error as error:
-            raise StepError(f"combine: {_first(error)}, in {expression!r}") from error
-    if odd:
-        raise StepError(f"combine: {expression!r} is not finite for generation {odd[0]}", hint="guard the division in `combine`")
+            raise StepError(f"combine: {_first(error)}, in {expression.text!r}") from error
+    odd = found.filter(pc.invert(pc.is_finite(found["value"])))
+    if odd.num_rows:
+        first = min(odd[ITEM].to_pylist())
+        hint = "guard the division in `combine`"
+        raise StepError(f"combine: {expression.text!r} is not finite for generation {first} ({odd.num_rows} such)", hint=hint)
     return found
 
 
+def beside(expression: Expression, wide: pl.DataFrame, generations: pa.Table | None, prompts: list[pa.Table], label: str) -> pl.DataFrame:
+    """`wide` (as `wide` gives it) with the further columns that the expression names, from the answers and their prompts.
+
+    StepError where an answer or its prompt is not among them.
+    """
+    import polars as pl
+
+    found = wide.with_columns([pl.col(f"{kind} {scorer}").alias(name) for name, (kind, scorer) in expression.said.items()])
+    if expression.of_generations:
+        assert generations is not None
+        own = pl.from_arrow(generations.select([ITEM, *sources(expression)]))
+        assert isinstance(own, pl.DataFrame)
+        if "characters" in expression.of_generations:
+            own = own.with_columns(characters=pl.col("response").str.len_chars())
+        found = found.join(own.select(ITEM, *expression.of_generations), on=ITEM, how="inner", maintain_order="left", validate="1:1")
+    if expression.of_prompts:
+        asked = pl.concat([pl.DataFrame(table.select(["prompt_id", *expression.of_prompts])) for table in prompts])
+        found = found.join(asked, on="prompt_id", how="inner", maintain_order="left", validate="m:1")
+    if found.height != wide.height:
+        lost = wide.join(found, on=ITEM, how="anti")[ITEM].sort()[0]
+        raise StepError(f"{label}: {wide.height} answers in, {found.height} with their prompt; {lost} is among the lost")
+    return found
+
+
+def sources(expression: Expression) -> list[str]:
+    """The columns of `generations` behind those that the expression names."""
+    return ["response" if name == "characters" else name for name in expression.of_generations]
+
+
 def wide(scores: dict[str, pa.Table], label: str) -> pl.DataFrame:
-    """From each scorer's rows: __item, prompt_id, and for each name its value, `verdict <name>` and `detail <name>`.
+    """From each scorer's rows: generation_id, prompt_id, and for each name its value, `verdict <name>` and `detail <name>`.
 
     StepError where two scorers have not scored the same generations.
     """

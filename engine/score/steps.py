@@ -8,11 +8,11 @@ from typing import Any
 from engine import tables
 from engine.errors import StepError
 from engine.ids import digest
-from engine.score import columns, make, version
-from engine.score.combine import ITEM, combined, first_not_right, wide
+from engine.score import make, version
+from engine.score.combine import beside, combined, first_not_right, sources, wide
+from engine.score.expression import ITEM, Expression
 from engine.score.rows import of_verdicts
 from engine.score.verify import COLUMNS, answers_of, frame, scored_once
-from engine.score.waves import expression
 from engine.spec import Scorer, Spec
 from engine.step import BASE, Context, Output, Ref, Step
 
@@ -102,19 +102,28 @@ class Combine(Step):
         return bool(spec.score) and is_active(self.of, round_)
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return [Ref("scores", f"{self.of}/{column}") for column in columns(spec)]
+        """Each scorer's numbers; the answers and their prompts where the expression names one of their columns."""
+        expression = Expression.of(spec)
+        found = [Ref("scores", f"{self.of}/{column}") for column in expression.scorers]
+        found += [Ref("generations", self.of)] if expression.of_generations else []
+        return found + (list(prompts_of(self.of)) if expression.of_prompts else [])
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return {"combine": expression(spec), "scorers": columns(spec)}
+        expression = Expression.of(spec)
+        return expression.settings() | {"scorers": list(expression.scorers)}
 
     def run(self, ctx: Context) -> Output:
+        """StepError where a scorer has not scored an answer, or the expression cannot be computed."""
         import polars as pl
 
-        names, combine = columns(ctx.spec), expression(ctx.spec)
+        expression = Expression.of(ctx.spec)
+        names, settings = list(expression.scorers), expression.settings()
         own = ["item_id", "prompt_id", "value", "verdict", "detail"]
-        scores = {name: ctx.read(ref, own) for name, ref in zip(names, self.reads(ctx.spec, ctx.round), strict=True)}
-        table = wide(scores, self.name)
-        values = frame(combined(combine, table.select(ITEM, *names).to_arrow()), [ITEM, "value"])
+        table = wide({name: ctx.read(Ref("scores", f"{self.of}/{name}"), own) for name in names}, self.name)
+        answers = ctx.read(Ref("generations", self.of), [ITEM, *sources(expression)]) if expression.of_generations else None
+        asked = [ctx.read(ref, ["prompt_id", *expression.of_prompts]) for ref in prompts_of(self.of)] if expression.of_prompts else []
+        known = beside(expression, table, answers, asked, self.name)
+        values = frame(combined(expression, known.select(sorted({ITEM, *expression.names})).to_arrow()), [ITEM, "value"])
         if values.height != table.height:
             raise StepError(f"{self.name}: {table.height} generations in, {values.height} values out")
         found = table.join(values, on=ITEM, how="left", maintain_order="left", validate="1:1")
@@ -127,6 +136,7 @@ class Combine(Step):
             detail.alias("detail"),
             item_kind=pl.lit("generation"),
             scorer=pl.lit("score"),
-            scorer_version=pl.lit(digest("score", combine, names)),
+            scorer_version=pl.lit(digest("score", *settings.values(), names)),
         )
-        return Output({("scores", self.part): tables.check("scores", rows.to_arrow())}, table.height)
+        parts = {("scores", self.part): tables.check("scores", rows.to_arrow())}
+        return Output(parts, table.height, {"without_score": values["value"].null_count()})

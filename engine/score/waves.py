@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from engine.errors import StepError
 from engine.score import Verifier, make, version
-from engine.score.combine import ITEM, combined
+from engine.score.combine import beside, combined
+from engine.score.expression import ITEM, Expression
 from engine.score.rows import of_verdicts
 from engine.score.verify import RESULT, answers_of, frame, scored_once
 from engine.spec import Scorer, Spec
@@ -19,14 +20,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def expression(spec: Spec) -> str:
-    """The SQL expression of the combined score."""
-    return spec.combine or f'"{spec.score[0].column}"'
-
-
 def settings(spec: Spec) -> dict[str, Any]:
     """JSON for the fingerprint of a step whose rows depend on scores."""
-    return {"combine": expression(spec), "scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
+    return Expression.of(spec).settings() | {"scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
 
 
 class Waves:
@@ -36,27 +32,30 @@ class Waves:
     """
 
     def __init__(self, ctx: Context, prompts: pa.Table, label: str) -> None:
-        self._ctx, self._expression, self._label, self._prompts = ctx, expression(ctx.spec), label, prompts
+        self._ctx, self._expression, self._label, self._prompts = ctx, Expression.of(ctx.spec), label, prompts
         self._verifiers: dict[str, tuple[Scorer, Verifier]] = {scorer.column: (scorer, make(scorer)) for scorer in ctx.spec.score}
         self._seen: dict[str, pl.DataFrame] = {}
         self._rows: dict[str, list[pa.Table]] = {name: [] for name in self._verifiers}
 
     def __call__(self, rows: pa.Table, journal: Path) -> list[float | None]:
-        """The score of each row (generation_id, content_id, prompt_id, response), in order. StepError where one is lost.
+        """The score of each row (rows of generations), in order. StepError where one is lost.
 
         `journal` is a folder of this batch alone; a repeated run takes the verdicts in it.
         """
         import polars as pl
 
-        table = frame(rows, ["generation_id"]).rename({"generation_id": ITEM})
+        table = frame(rows, [ITEM, "prompt_id"])
         for name, (scorer, verifier) in self._verifiers.items():
             answers = answers_of(rows, [self._prompts], verifier, self._label)
             known = self._values(name, scorer, verifier, answers, journal / name)
             self._rows[name].append(of_verdicts(answers, known, name, version(scorer, verifier), self._label))
             own = answers.select(pl.col("item_id").alias(ITEM), "key").join(known, on="key", how="inner")
-            own = own.select(ITEM, pl.col("value").alias(name))
+            own = own.select(
+                ITEM, pl.col("value").alias(name), pl.col("verdict").alias(f"verdict {name}"), pl.col("detail").alias(f"detail {name}")
+            )
             table = table.join(own, on=ITEM, how="inner", maintain_order="left", validate="1:1")
-        values = frame(combined(self._expression, table.to_arrow()), [ITEM, "value"])
+        known = beside(self._expression, table, rows, [self._prompts], self._label)
+        values = frame(combined(self._expression, known.select(sorted({ITEM, *self._expression.names})).to_arrow()), [ITEM, "value"])
         found = table.select(ITEM).join(values, on=ITEM, how="inner", maintain_order="left", validate="1:1")
         if found.height != rows.num_rows:
             raise StepError(f"{self._label}: {rows.num_rows} answers in, {found.height} scores out")

@@ -89,7 +89,7 @@ EDITS = [
     case("{verifier: math}", "{verifier: math, name: score}", "bad.yaml:15: score.0.name", ["'score'"], id="scorer named score"),
     case("{verifier: math}", "{verifier: math, name: format}", "bad.yaml:15: score", ["share a name"], id="two scorers with one name"),
     case("math + format", "math + fromat", "bad.yaml:16: combine", ["'fromat'", "did you mean 'format'"], id="combine an unknown scorer"),
-    case("combine: math + format\n", "", "bad.yaml:1: combine", ["several verifiers", "math * format"], id="several scorers, no combine"),
+    case("combine: math + format\n", "", "bad.yaml:1: combine", ["several scorers", "math * format"], id="several scorers, no combine"),
     case("math + format", "math +", "bad.yaml:16: combine", ["syntax error"], id="combine is no SQL"),
     case(
         "math + format",

@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
+from engine.operators import Journal
 from engine.score import Answer, make
+from engine.score.verify import verdicts
 from engine.spec import Scorer
+from engine.step import Silent
 
 GSM8K = Path(__file__).parents[2] / ".." / "shared" / "data" / "gsm8k_test.jsonl"
 
@@ -107,3 +111,35 @@ def test_a_comparison_that_hangs_is_killed_and_the_next_one_works():
     finally:
         verifier.close()
     assert child.poll() is not None
+
+
+def test_comparisons_that_hang_lose_none_of_the_others(tmp_path):
+    """Two of them among the rows of one batch: every row has its own verdict, in order, and the journal holds them all."""
+    hangs = r"\boxed{9^{9^{9^{9}}}}"
+    rows = [
+        (r"\boxed{\sqrt{4}}", "2", "right"),
+        (hangs, "3", "timeout"),
+        ("#### 7", "7", "right"),
+        (r"\boxed{\sqrt{2}}", r"\sqrt{3}", "wrong"),
+        ("nothing", "3", "unparseable"),
+        (hangs, "4", "timeout"),
+        (r"\boxed{x^2+1}", "1+x^2", "right"),
+    ]
+    table = pa.table(
+        {
+            "key": [f"k{i}" for i in range(len(rows))],
+            "response": [row[0] for row in rows],
+            "reference": [row[1] for row in rows],
+            "prompt": pa.nulls(len(rows), pa.string()),
+            "meta": pa.nulls(len(rows), pa.string()),
+        }
+    )
+    verifier = make(Scorer(verifier="math", params={"timeout": 2}))
+    try:
+        found = verdicts(verifier, table, tmp_path, Silent(), "scores_math").to_pylist()
+    finally:
+        verifier.close()
+    assert [(row["key"], row["verdict"]) for row in found] == [(f"k{i}", row[2]) for i, row in enumerate(rows)]
+    assert [row["value"] for row in found] == [float(row[2] == "right") for row in rows]
+    assert found[1]["detail"] == "no result after 2 s"
+    assert sum(batch.num_rows for batch in Journal(tmp_path).batches()) == len(rows)

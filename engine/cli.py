@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine import __version__
-from engine.commands import HomeOption, ask, care, loop, setup
+from engine.commands import HomeOption, ask, audit, care, loop, setup
 from engine.disk import HINT, refused
 from engine.errors import RondoError
 
@@ -75,6 +75,7 @@ COMMANDS = (
     ask.sql,
     ask.diff,
     ask.lineage,
+    audit.audit,
     loop.promote,
     loop.rollback,
     loop.fork,

@@ -3,6 +3,7 @@
 - bare names: one round of one experiment, with `scored` = generations joined with one column per scorer;
 - `history.<table>`: all earlier rounds of the experiment (the base included);
 - `calibrate.generations`, `.scores`, `.scored`: the round's calibration; `followup....`: its second generations;
+- `segment.scores`: numbers of the parts of the round's answers (sentences, lines, steps);
 - `lake.<table>`: everything.
 The views of sql/views stand in each schema. A view is made only when the query names it, so opening costs no file;
 so are the macros of sql/macros when it calls one.
@@ -26,8 +27,10 @@ from engine.registry import nearest
 from engine.tables import TABLES
 from engine.views import DRAW, scored_sql, source_sql, sql_types, tables_of, view_texts
 
+PEOPLE = "/human"  # end of the parts with labels of people (engine/score/human.py): steps, whose fingerprints know none, see none
 READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
-ASIDE = {"calibrate": ("calibrate", "calibrate/*"), "followup": ("followup/*", "followup/*")}  # parts of generations and scores
+# parts of generations and scores; segments have only scores
+ASIDE = {"calibrate": ("calibrate", "calibrate/*"), "followup": ("followup/*", "followup/*"), "segment": ("segment", "segment/*")}
 SCHEMAS = ("bare", "history", "lake", *ASIDE)
 
 
@@ -123,7 +126,7 @@ class Session:
     def _make(self, schema: str, name: str, asked: str) -> None:
         if ((schema, name) in self._made and name != "scored") or (schema == "lake" and not self.window.lake):
             return
-        if schema in ASIDE and name not in ("generations", "scores", "scored"):
+        if schema in ASIDE and name not in (("scores",) if schema == "segment" else ("generations", "scores", "scored")):
             return
         if schema != "lake" and (self.window.experiment is None or (schema == "history" and self.window.round is None)):
             return
@@ -156,7 +159,8 @@ class Session:
         part = None
         if schema != "lake" and name in ("generations", "scores"):
             part = ASIDE.get(schema, ("rollout", "rollout/*"))[name == "scores"]
-        return self.lake.files(name, experiment=experiment, rounds=rounds, part=part, version=version)
+        files = self.lake.files(name, experiment=experiment, rounds=rounds, part=part, version=version)
+        return files if w.lake or name != "scores" else [file for file in files if not file.part.endswith(PEOPLE)]
 
     def _table_view(self, schema: str, name: str) -> None:
         files, types = self.files(schema, name), sql_types(name)

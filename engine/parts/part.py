@@ -18,8 +18,8 @@ def _slug(name: str) -> str:
 
 
 def _scorer(name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) or name == "score":
-        raise ValueError("a scorer name has 1-63 of a-z, 0-9 and '_', starts with a letter, and is not 'score'")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,62}", name) or name in ("score", "human"):
+        raise ValueError("a scorer name has 1-63 of a-z, 0-9 and '_', starts with a letter, and is not 'score' or 'human'")
     return name
 
 

@@ -23,6 +23,7 @@ class Fields(Part):
     difficulty: str | None = F(None, "column with a number")
     template: str = F("{prompt}", "user message made of columns in braces")
     system: str | None = F(None, "system message put first")
+    keep: tuple[str, ...] = F((), "columns that stay in meta though the prompt is made of them: a scorer reads them there")
 
 
 class Near(Part):

@@ -79,7 +79,8 @@ class Verifier(ABC):
 
 _HELPERS = (
     *("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic"),
-    *("waves", "measured", "forced", "reader", "choices", "cache", "compared", "answers", "measuring"),
+    *("waves", "measured", "measured_by_sql", "forced", "reader", "choices", "cache", "compared", "answers", "measuring"),
+    *("expression", "rows", "human", "json_text"),
 )
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
@@ -109,7 +110,8 @@ def columns(spec: Spec) -> list[str]:
 def check(spec: Spec) -> None:
     """SpecError when a scorer is unknown, its parameters are wrong, it lacks a reference, or `combine` cannot work."""
     from engine.score import measures
-    from engine.score.combine import check_combine
+    from engine.score.combine import check_combine, check_waves
+    from engine.score.expression import Expression
 
     taken = {*TABLES["generations"].schema.names, "verdict"}
     for column in columns(spec):
@@ -125,6 +127,8 @@ def check(spec: Spec) -> None:
             )
     if spec.combine:
         check_combine(spec.combine, columns(spec))
+        if spec.generate.until:
+            check_waves(Expression.of(spec))
     elif spec.score and spec.score[0].column not in columns(spec):
         raise SpecError(
             f"score ({spec.score[0].column}): it has several columns, {columns(spec)}", hint="say with `combine` what the score is"

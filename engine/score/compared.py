@@ -79,7 +79,8 @@ class Compared(Step):
         import polars as pl
 
         comparer, rows = make(self.entry), answered(ctx, "rollout", self.name)
-        version = digest(self._own(ctx.spec, ctx.round, ctx.spec_path), comparer.versions(ctx))
+        models = comparer.versions(ctx)
+        version = digest(self._own(ctx.spec, ctx.round, ctx.spec_path), models)
         pairs = self._pairs(ctx, rows)
         asked = self._asked(rows, pairs)
         unique = asked.unique("cache_key", keep="first", maintain_order=True)
@@ -94,7 +95,8 @@ class Compared(Step):
         whole = pl.concat([found, both(found)], how="diagonal_relaxed") if self.entry.orders == "both" else found
         whole = whole.with_columns(judge=pl.lit(self.entry.column), judge_version=pl.lit(version))
         table = tables.check("preferences", whole.drop("left", "right").to_arrow())
-        detail = {"pairs": pairs.height, "asked": unique.height - cached, "cached": cached}
+        detail = {"pairs": pairs.height, "asked": unique.height - cached, "cached": cached} | comparer.detail
+        detail |= {"models": models} if models else {}
         return Output({("preferences", self.part): table}, pairs.height, detail)
 
     def _pairs(self, ctx: Context, rows: pa.Table) -> pl.DataFrame:

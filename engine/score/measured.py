@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,8 +41,12 @@ class Measured(Step):
         return is_active(self.of, round_)
 
     def writes(self) -> list[tuple[str, str]]:
-        """A part for each column."""
-        return [("scores", self.part + suffix) for suffix in make(self.entry).outputs]
+        """A part for each column, and one for the rows of segments."""
+        return [("scores", self.part + suffix) for suffix in make(self.entry).outputs] + ([self._segments] if self._segments else [])
+
+    @property
+    def _segments(self) -> tuple[str, str] | None:
+        return ("scores", f"segment/{self.entry.column}") if self.of == "rollout" and make(self.entry).by_segment else None
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         return list(dict.fromkeys([Ref("generations", self.of), *prompts_of(self.of), *make(self.entry).reads(spec, round_)]))
@@ -57,11 +62,16 @@ class Measured(Step):
         measure, rows = make(self.entry), answered(ctx, self.of, self.name)
         settings = self.settings(ctx.spec, ctx.round, ctx.spec_path)
         if measure.per_answer:
-            version = digest(settings, measure.versions(ctx))
-            found, cached = self._once(ctx, measure, rows, version)
-            return Output(found, rows.num_rows, {"cached": cached})
+            models = measure.versions(ctx)
+            found, cached = self._once(ctx, measure, rows, digest(settings, models))
+            found |= self._with_segments(found)
+            return Output(found, rows.num_rows, {"cached": cached} | measure.detail | ({"models": models} if models else {}))
         made = measure.measure(ctx, rows)
-        return Output({key: self._scores(rows, made[suffix], suffix, digest(settings)) for suffix, key in self._keys()}, rows.num_rows)
+        found = {key: self._scores(rows, made[suffix], suffix, digest(settings)) for suffix, key in self._keys()}
+        return Output(found | self._with_segments(found), rows.num_rows)
+
+    def _with_segments(self, found: dict[tuple[str, str], pa.Table]) -> dict[tuple[str, str], pa.Table]:
+        return {self._segments: segments(found[self._keys()[0][1]])} if self._segments else {}
 
     def _keys(self) -> list[tuple[str, tuple[str, str]]]:
         return [(suffix, ("scores", self.part + suffix)) for suffix in make(self.entry).outputs]
@@ -101,6 +111,17 @@ class Measured(Step):
         }
         columns |= {name: made[name] for name in GIVEN if name in made.column_names}
         return tables.check("scores", pa.table(columns))
+
+
+def segments(scores: pa.Table) -> pa.Table:
+    """A row for each number in the `detail` of scores that have a value: item_kind segment, numbered from 0."""
+    found = []
+    for row in scores.select(["item_id", "prompt_id", "scorer", "scorer_version", "value", "detail"]).to_pylist():
+        own = {name: row[name] for name in ("item_id", "prompt_id", "scorer")}
+        own |= {"item_kind": "segment", "scorer_version": digest(row["scorer_version"], "segment")}
+        numbers = [] if row["value"] is None else json.loads(row["detail"])
+        found += [own | {"segment": i, "value": number} for i, number in enumerate(numbers)]
+    return tables.check("scores", pa.Table.from_pylist(found, schema=tables.TABLES["scores"].columns))
 
 
 def answered(ctx: Context, part: str, label: str) -> pa.Table:

@@ -10,10 +10,12 @@ import pytest
 
 from engine import sqlfile
 from engine.views import SQL, export
+from judged_lake import judged
 from small_lake import SmallLake
 
 VIEWS = sorted(path.stem for path in (SQL / "views").glob("*.sql"))
 QUERIES = sorted(path.stem for path in (SQL / "queries").glob("*.sql"))
+OF_JUDGES = {"false_negatives", "judge_costs", "position_flips", "self_preference"}  # test_scoring_queries.py says what they find
 START = datetime(2026, 1, 1, tzinfo=UTC)
 TALK = [
     {"role": "user", "content": "ask p1", "origin": "prompt", "weight": 0.0},
@@ -69,7 +71,10 @@ def small(tmp_path_factory):
         lake.put(
             "scores",
             "rollout/steps",
-            [{"item_id": f"p1-{i}" + "-r1" * round_, "prompt_id": "p1", "scorer": "steps", "value": v} for i, v in enumerate((1.0, None))],
+            [
+                {"item_id": f"p1-{i}" + "-r1" * round_, "item_kind": "generation", "prompt_id": "p1", "scorer": "steps", "value": v}
+                for i, v in enumerate((1.0, None))
+            ],
             round_,
         )
         members = [{"item_id": "p1", "cluster_id": 0, "distance": 0.5}, {"item_id": "p2", "cluster_id": 1, "distance": 0.25}]
@@ -91,6 +96,8 @@ def small(tmp_path_factory):
     }
     lake.put("selected", "policy", [row], 0)
     lake.put("selected", "policy", [row, row | {"row_id": "r1", "generation_id": "p1-1-r1", "source_round": 1}], 1)
+    pair = {"row_id": "r", "prompt_id": "p1", "chosen_id": "p1-1", "rejected_id": "p1-0", "origin": "generation", "source_round": 0}
+    lake.put("pairs", "policy", [pair | {"weight": 1.0}], 0)
     lake.put("trained_rows", "policy", [{"digest": "d1", "position": i, "row_id": r} for i, r in enumerate(("r1", "r0", "r1"))], 1)
     decision = {"role": "policy", "reason": "fine", "decided_by": "gate"}
     lake.put(
@@ -233,8 +240,8 @@ def test_selection_and_lineage(small):
     assert [(r["mean_score"], r["kept_score"]) for r in ask(small, "kept_scores")] == [(0.375, 1.0)] * 2
 
 
-def test_scorer_disagreement_and_topics(small):
-    found = ask(small, "scorer_disagreement")[0]
+def test_scorer_agreement_and_topics(small):
+    found = ask(small, "scorer_agreement")[0]
     assert (found["first_scorer"], found["answers"], found["only_first"], found["only_second"], found["without_score"]) == (
         "exact",
         2,
@@ -284,9 +291,11 @@ def test_every_view_runs_in_each_schema_and_on_an_empty_lake(small, name, tmp_pa
 def test_every_query_runs_and_says_what_it_does(small, name, tmp_path):
     file = sqlfile.read(sqlfile.find(f"queries/{name}"))
     known = {"checkpoint": "d", "prompt": "p1", "left": "small", "right": "small"}
+    known |= dict.fromkeys(("gold", "log_ratio", "confidence", "logprob"), "exact")
     given = {parameter: known[parameter] for parameter in file.parameters - set(file.defaults)}
     given |= {"since": "best"} if name == "forgetting" else {}  # every topic of this lake trains until its last round
-    assert ask(small, name, **given) == ask(small, name, **given) != []
+    lake = judged(tmp_path / "judged") if name in OF_JUDGES else small
+    assert ask(lake, name, **given) == ask(lake, name, **given) != []
     assert ask(SmallLake(tmp_path), name, **given) == []
 
 

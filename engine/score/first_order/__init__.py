@@ -1,0 +1,1 @@
+"""First-order logic: formulas as text (syntax), and what follows from what (prover)."""

@@ -1,7 +1,7 @@
 """SQL that a step runs: which tables it may read, the parts behind them, and the parameters that the engine binds.
 
 Bare names are the round (`generations`, `scores` and `scored` are its rollouts, never those of evaluation), `history` the
-earlier rounds, `calibrate` and `followup` the round's answers that are no rollouts.
+earlier rounds, `calibrate` and `followup` the round's answers that are no rollouts, `segment.scores` numbers of answers' parts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from engine import sqlfile
 from engine.errors import QueryError
 from engine.ids import digest
 from engine.registry import nearest
-from engine.spec import Spec
+from engine.spec import Measure, Scorer, Spec
 from engine.sqlfile import SqlFile
 from engine.step import Ref
 from engine.tables import TABLES
@@ -28,6 +28,7 @@ ROOMS = ("prompts", "prompts_dropped", "plan", "preferences", "embeddings", "clu
 NOW = {*ANSWERS, *ROOMS}
 PAST = {*(name for name in TABLES if name != "steps"), "scored"}
 ASIDE = ("calibrate", "followup")
+SEGMENTS = ("segment", "scores")
 
 
 def tables_read(text: str, where: str = "", now: set[str] = NOW) -> set[str]:
@@ -45,6 +46,10 @@ def _resolve(schema: str, name: str, where: str, now: set[str]) -> set[str]:
     if schema == "lake":
         hint = f"history.{name} has this experiment's earlier rounds"
         raise QueryError(f"lake.{name}: a step never reads other experiments", where=where, hint=hint)
+    if schema == SEGMENTS[0]:
+        if name != SEGMENTS[1]:
+            raise QueryError(f"no table {schema}.{name}", where=where, hint=f"{schema} has {SEGMENTS[1]}")
+        return {f"{schema}.{name}"}
     if schema in ASIDE:
         if name not in ANSWERS:
             raise QueryError(f"no table {schema}.{name}", where=where, hint=f"{schema} has {', '.join(ANSWERS)}")
@@ -82,6 +87,7 @@ def refs(tables: set[str], spec: Spec, before: Sequence[str] = (), measured: boo
         now[f"{schema}.generations"] = [Ref("generations", part) for part in parts]
         now[f"{schema}.scores"] = [Ref("scores", f"{part}/{name}") for part in parts for name in judges]
         now[f"{schema}.scored"] = [*now[f"{schema}.generations"], *now[f"{schema}.scores"]]
+    now[".".join(SEGMENTS)] = [Ref("scores", f"segment/{name}") for name in segment_columns(spec)]
     now["scored"] = [*now["generations"], *now["scores"]]
     found: list[Ref] = []
     for name in sorted(tables):
@@ -106,6 +112,15 @@ def measure_columns(spec: Spec) -> list[str]:
     from engine.score.measures import columns_of
 
     return [column for measure in spec.measure for column in columns_of(measure)]
+
+
+def segment_columns(spec: Spec) -> list[str]:
+    """The measures of `score` and `measure` that also number the segments of answers."""
+    from engine.score.measures import make
+
+    entries: list[Scorer | Measure] = [scorer for scorer in spec.score if scorer.measure]
+    entries += [measure for measure in spec.measure if measure.method]
+    return [entry.column for entry in entries if make(entry).by_segment]
 
 
 def automatic(spec: Spec, round_: int, step: str) -> dict[str, int]:
@@ -171,10 +186,12 @@ class StepSql:
         """QueryError where it reads a table of this round that the spec fills with nothing."""
         clusters = dict.fromkeys(("clusters", "cluster_stats", "embeddings"), spec.cluster)
         needs: dict[str, Any] = {**clusters, "plan": spec.plan, "preferences": spec.compare}
+        needs[".".join(SEGMENTS)] = segment_columns(spec)
         needs |= {f"calibrate.{name}": spec.calibrate for name in ANSWERS} | {f"followup.{name}": spec.followup for name in ANSWERS}
         for name in sorted(self.tables & set(needs)):
             if not needs[name]:
-                field = "cluster" if name in clusters else "compare" if name == "preferences" else name.partition(".")[0]
+                fields = {"preferences": "compare", ".".join(SEGMENTS): "measure with the method segment_reward"}
+                field = "cluster" if name in clusters else fields.get(name, name.partition(".")[0])
                 raise QueryError(
                     f"it reads {name}, and the spec has no `{field}`", where=str(self.file.path), hint=f"add `{field}` to the spec"
                 )

@@ -26,23 +26,31 @@ if TYPE_CHECKING:
     from engine.score.reader import Reader
 
 FILE = Path(__file__).with_name("questions.yaml")
+Chat = Sequence[Mapping[str, str]]
 SHAPE = pa.schema([("generation_id", pa.string()), ("messages", CHAT), ("response", pa.string())])
 
 
-class Asking(forced.Reading):
-    """Which model is asked, what it may reply, and where its gold answers come from."""
+class Replying(forced.Reading):
+    """Which model is asked, and what it may reply."""
 
     end_token: bool = Field(False, description="count the end token behind a letter")
     model: str = Field("policy", description="policy, base, or a folder with a model, relative to the spec")
+    letters: tuple[str, ...] = Field(("A", "B"), description="the replies, in the order that the questions give them")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Replying:
+        if len(set(self.letters)) < len(self.letters) or not all(self.letters):
+            count = {2: "two", 3: "three"}.get(len(self.letters), len(self.letters))
+            raise ValueError(f"letters: expected {count} different replies, found {list(self.letters)}")
+        return self
+
+
+class Asking(Replying):
+    """Also which questions, and where the gold answers come from."""
+
     letters: tuple[str, str, str] = Field(("A", "B", "C"), description="the replies, in the order that the questions give them")
     questions: tuple[str, ...] = Field((), description="questions with {names} in braces; none: those of questions.yaml")
     gold: str | None = Field(None, description="JSON path in prompts.meta to the gold answer, such as $.solution; none: the reference")
-
-    @model_validator(mode="after")
-    def _distinct(self) -> Asking:
-        if len(set(self.letters)) < len(self.letters) or not all(self.letters):
-            raise ValueError(f"letters: expected three different replies, found {list(self.letters)}")
-        return self
 
 
 @lru_cache
@@ -76,18 +84,19 @@ def asked(messages: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(message["content"] for message in messages)
 
 
-def replies(ctx: Context, how: Asking, questions: Sequence[str], label: str) -> list[tuple[float, ...] | None]:
+def replies(ctx: Context, how: Replying, questions: Sequence[str | Chat], label: str) -> list[tuple[float, ...] | None]:
     """The probability of each letter among the letters, question by question; None where a question is too long.
 
-    Log-probabilities are rounded to 2 decimals first, so that no batch can change a probability. Equal questions are read once.
+    A question is a text, or the whole chat that the model gets. Log-probabilities are rounded to 2 decimals first, so that no
+    batch can change a probability. Equal questions are read once.
     """
     if not questions:
         return []
     reader = forced.load(ctx, forced.Named(how.model).model(ctx), how)
     _different(reader, how)
     rows: list[dict[str, Any]] = [
-        {"generation_id": f"{i}/{n}", "messages": [{"role": "user", "content": text}], "response": letter}
-        for i, text in enumerate(questions)
+        {"generation_id": f"{i}/{n}", "messages": chat, "response": letter}
+        for i, chat in enumerate([{"role": "user", "content": one}] if isinstance(one, str) else list(one) for one in questions)
         for n, letter in enumerate(how.letters)
     ]
     from engine.score.reader import Likelihood
@@ -106,7 +115,7 @@ def _shares(logprobs: Sequence[float | None]) -> tuple[float, ...] | None:
     return tuple(round(weight / math.fsum(weights), 12) for weight in weights)
 
 
-def _different(reader: Reader, how: Asking) -> None:
+def _different(reader: Reader, how: Replying) -> None:
     ids = [tuple(own) for own in reader.tokenizer(list(how.letters), add_special_tokens=False)["input_ids"]]
     if len(set(ids)) < len(ids) or not all(ids):
         raise StepError(

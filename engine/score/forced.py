@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
+import gc
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 from pydantic import Field
@@ -82,11 +84,25 @@ def settings(spec: Spec) -> dict[str, Any]:
     return {"chat": spec.generate.chat, "trust_remote_code": spec.models.trust_remote_code}
 
 
-def load(ctx: Context, model: Model, how: Reading) -> Reader:
-    """The model with its encoder, ready to read."""
+def load(ctx: Context, model: Model, how: Reading, chat: bool | Literal["spec"] | None = "spec") -> Reader:
+    """The model with its encoder, ready to read. `chat`: whether its template shows prompts, by default as generation does."""
     from engine.score.reader import Reader
 
-    return Reader(ctx, model, how.max_length, how.end_token)
+    return Reader(ctx, model, how.max_length, how.end_token, ctx.spec.generate.chat if chat == "spec" else chat)
+
+
+def likelihood(
+    ctx: Context, rows: pa.Table, model: Model, how: Reading, label: str, chat: bool | Literal["spec"] | None = "spec"
+) -> pa.Table:
+    """item_id, detail, total, mean and tokens of each of `rows` under one of several models, which is gone from memory afterwards."""
+    from engine.score.reader import Likelihood
+
+    reader = load(ctx, model, how, chat)
+    journal = ctx.journal / model.digest
+    found = read(ctx, rows, reader, partial(Likelihood, reader), Likelihood.columns, label=label, journal=journal)
+    del reader
+    gc.collect()
+    return found
 
 
 def read(

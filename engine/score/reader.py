@@ -34,7 +34,7 @@ SHAPE = pa.schema([(KEY, pa.string()), (IDS, pa.list_(pa.int64())), (FIRST, pa.i
 class Reader:
     """A loaded model with its encoder; `encode` first, then rows of what it gave."""
 
-    def __init__(self, ctx: Context, model: Model, max_length: int, end_token: bool) -> None:
+    def __init__(self, ctx: Context, model: Model, max_length: int, end_token: bool, chat: bool | None = None) -> None:
         self.model, self.tokenizer = models.load(model.path, ctx.device, ctx.spec.models.trust_remote_code)
         ends = self.model.generation_config.eos_token_id if self.model.generation_config else None
         config = self.model.config.get_text_config()
@@ -45,7 +45,7 @@ class Reader:
         self._keeps = "logits_to_keep" in inspect.signature(self.model.forward).parameters
         # no limit: a row that is too long gets no number instead of stopping the step
         ends = [ends] if isinstance(ends, int) else ends or []
-        self._encoder = Encoder(self.tokenizer, mask="last", chat=ctx.spec.generate.chat, ends=ends, limit=2**62)
+        self._encoder = Encoder(self.tokenizer, mask="last", chat=chat, ends=ends, limit=2**62)
 
     def encode(self, rows: pa.Table) -> pa.Table:
         """key (generation_id), ids (token ids, cut after the last target) and first (position of the first target)."""

@@ -27,12 +27,13 @@ class Comparer(ABC):
     """
 
     revision: ClassVar[int] = 1
-    on_device: ClassVar[bool] = False
+    on_device: bool = False
     symmetric: ClassVar[bool] = True
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Any) -> None:
         self.params = params
+        self.detail: dict[str, Any] = {}  # what the ledger keeps of a run beside its rows, such as costs
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """What it reads beside the rollouts and their prompts."""

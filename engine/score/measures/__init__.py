@@ -27,16 +27,20 @@ class Measure(ABC):
     `outputs`: one suffix for each column that it fills; () of the name itself is "" (an instance may set its own in __init__).
     `on_device`: it runs a model. `per_answer`: an answer's number depends on nothing but its text, what the model saw, the
     reference, the prompt's meta, `settings` and `versions`; it may then stand in `score`, and is computed once for ever.
+    `by_segment`: where the first output has a value, its `detail` is a JSON list of numbers, one a segment of the answer; those of
+    rollouts become rows of `scores` with item_kind segment, in the part segment/<name>.
     """
 
     revision: ClassVar[int] = 1
     outputs: tuple[str, ...] = ("",)
-    on_device: ClassVar[bool] = False
+    on_device: bool = False
     per_answer: ClassVar[bool] = False
+    by_segment: ClassVar[bool] = False
     Params: ClassVar[type[Params]] = Params
 
     def __init__(self, params: Any) -> None:
         self.params = params
+        self.detail: dict[str, Any] = {}  # what the ledger keeps of a run beside its rows, such as costs
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """What it reads beside the answers and their prompts."""

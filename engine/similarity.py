@@ -25,7 +25,7 @@ def normalised(text: str) -> str:
 def words(text: str, stem: bool = True) -> list[str]:
     """The words that Rouge-L compares, in lower case; English endings are taken off (Porter) where `stem`."""
     found = WORD.findall(text.lower())
-    return [_stemmed(word) for word in found] if stem else found
+    return [stemmed(word) for word in found] if stem else found
 
 
 def rouge_l(left: Sequence[str], right: Sequence[str]) -> float:
@@ -38,7 +38,8 @@ def rouge_l(left: Sequence[str], right: Sequence[str]) -> float:
 
 
 @lru_cache(maxsize=1 << 16)
-def _stemmed(word: str) -> str:
+def stemmed(word: str) -> str:
+    """An English word of more than 3 letters without its ending (Porter); any other as it is."""
     return _stemmer().stemWord(word) if len(word) > SHORT and word.isascii() else word
 
 

@@ -1,9 +1,8 @@
 -- maj@k: whether the most frequent final answer of k samples is right (score >= 1); k must be the number of samples.
 --   $k  samples that vote, the number after the @
--- The final answer is what stands after the last 'Answer:', '####' or in the last \boxed{}, else the whole text; numbers
--- compare as numbers. Unparseable answers do not vote; where none votes the value is 0. Equal counts share the vote:
--- the value is the expectation over a fair choice among the tied answers. If a scorer judges more than the final
--- answer, an answer's value is the share of its voters that are right.
+-- The final answer is that of the macro final_answer; numbers compare as numbers. Unparseable answers do not vote; where none
+-- votes the value is 0. Equal counts share the vote: the value is the expectation over a fair choice among the tied answers. If
+-- a scorer judges more than the final answer, an answer's value is the share of its voters that are right.
 -- Source: Wang et al., "Self-Consistency Improves Chain of Thought Reasoning", arXiv 2203.11171.
 WITH cut AS (
     SELECT
@@ -11,18 +10,14 @@ WITH cut AS (
         generation_id,
         score,
         coalesce(verdict, '') <> 'unparseable' AS votes,
-        trim(coalesce(
-            nullif(regexp_extract(response, '(?s).*(?:Answer:|####)[ \t]*([^\n]*)', 1), ''),
-            nullif(regexp_extract(response, '(?s).*\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})*)\}', 1), ''),
-            response
-        ), ' .$' || chr(10) || chr(9) || chr(13)) AS answer
+        final_answer(response) AS answer
     FROM answers
 ),
 
 ballots AS (
     SELECT
         prompt_id,
-        coalesce(try_cast(replace(answer, ',', '') AS DOUBLE)::VARCHAR, answer) AS answer,
+        answer,
         count(generation_id) AS copies,
         count(generation_id) FILTER (WHERE score >= 1) AS right_copies
     FROM cut

@@ -131,7 +131,7 @@ def test_what_only_looks_loads_nothing_heavy(ran: Home) -> None:
 def test_every_command_has_help(rondo: Rondo) -> None:
     text = rondo("--help").stdout.partition("Commands:")[2]
     names = [command.__name__ for command in COMMANDS]
-    assert len(names) == 17
+    assert len(names) == 18
     for name in names:
         assert f"\n  {name} " in text and rondo(name, "--help").exit_code == 0
     assert rondo("--version").stdout.startswith("rondo ")

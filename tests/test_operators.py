@@ -55,6 +55,22 @@ def test_a_whole_journal_loads_nothing(tmp_path: Path) -> None:
     assert again.equals(first)
 
 
+def test_rows_of_the_journal_that_are_no_longer_asked_for_are_left_out(tmp_path: Path) -> None:
+    go(lambda: Doubler([]), tmp_path)
+    some = ROWS.slice(6, 3)
+    again = operators.run(
+        lambda: pytest.fail("the operator was made"),
+        some,
+        key="id",
+        batch=4,
+        journal=tmp_path,
+        progress=Silent(),
+        label="double",
+        per_row=2,
+    )
+    assert again["id"].to_pylist() == [name for name in some["id"].to_pylist() for _ in (0, 1)]
+
+
 def test_order_puts_rows_together_and_loses_none(tmp_path: Path) -> None:
     result = go(lambda: Doubler([]), tmp_path, order=list(range(24, -1, -1)))
     assert result["id"][0].as_py() == "r24" and set(result["id"].to_pylist()) == set(ROWS["id"].to_pylist())

@@ -59,6 +59,7 @@ class Builder:
         # what the pattern cuts away (a worked solution, say) stays in meta
         used += [fields.reference] if not self.pattern else []
         self.used = {name for name in used if name} | set(self.template.columns if self.template else ())
+        self.used -= set(fields.keep)
 
     def build(self, rows: Rows, split: str) -> list[Row]:
         """One prompts-table row (`source` is file and line) for each row. DataError names file, line and field."""
@@ -76,6 +77,8 @@ class Builder:
 
     def _one(self, row: Row, rows: Rows, index: int, split: str) -> Row:
         messages, fields = self.messages(row, rows, index), self.fields
+        for name in set(fields.keep) - set(row):
+            _cell(row, name, rows, index, "keep")
         # v == v leaves out NaN, which JSON does not have
         meta = {k: v for k, v in row.items() if k not in self.used and v is not None and v == v}
         return {

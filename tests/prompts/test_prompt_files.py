@@ -47,6 +47,15 @@ def test_fields_become_columns(tmp_path):
     assert found["source"].endswith("train.jsonl:1")
 
 
+def test_columns_of_the_prompt_stay_in_meta_where_a_scorer_needs_them(tmp_path):
+    row = {"question": "Count.", "schema": "create table t (a)", "id": 7}
+    for keep, meta in (([], {"id": 7}), (["schema"], {"id": 7, "schema": row["schema"]})):
+        found = load(spec(tmp_path, [row], {"template": "{schema} {question}", "keep": keep}).prompts, tmp_path).train[0]
+        assert json.loads(found["meta"]) == meta
+    with pytest.raises(DataError, match="shema: the row has no such column"):
+        load(spec(tmp_path, [row], {"template": "{question}", "keep": ["shema"]}).prompts, tmp_path)
+
+
 def test_messages_column(tmp_path):
     chat = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
     found = load(spec(tmp_path, [{"chat": chat}], {"messages": "chat"}).prompts, tmp_path).train[0]

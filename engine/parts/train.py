@@ -71,6 +71,7 @@ class Evaluate(Sampler):
     backend: str | None = F(None, "method of engine/generate; none: as in generate")
     params: dict[str, Any] = F({}, "settings of the backend's own")
     batch: int = F(512, "answers that are sampled together", "answers", gt=0)
+    combine: str | None = F(None, "the combined score of held-out answers, where that of rollouts says little there; none: `combine`")
     metrics: tuple[str, ...] = F(("pass@1", "mean", "length", "unparseable"), "SQL files of sql/metrics; @k names k")
     by_topic: bool = F(True, "also every metric for each topic")
 

@@ -125,6 +125,11 @@ def check(spec: Spec) -> None:
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",
             )
+    if spec.evaluate.combine:
+        try:
+            check_combine(spec.evaluate.combine, columns(spec))
+        except SpecError as error:
+            raise SpecError(f"evaluate.{error.message}", hint=error.hint) from error
     if spec.combine:
         check_combine(spec.combine, columns(spec))
         if spec.generate.until:

@@ -7,6 +7,7 @@ where the two answers name different winners the pair is a tie. Both answers sta
 from __future__ import annotations
 
 import json
+import time
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from engine.score import cache
 from engine.score.comparers import QUESTION, Comparer, make
 from engine.score.measured import answered, keys_of
 from engine.score.measures import columns_of
+from engine.score.rows import timed
 from engine.score.verify import frame
 from engine.spec import Compare as Entry
 from engine.spec import Spec
@@ -162,7 +164,8 @@ class Compared(Step):
         parts = [known, tie]
         if todo.height:
             questions = self._questions(rows, todo)
-            made = comparer.compare(ctx, questions)
+            began = time.perf_counter()
+            made = timed(comparer.compare(ctx, questions), began)
             parts.append(_in_order(made, todo["cache_key"].to_arrow().cast(pa.string()), self.name))
         whole = pl.concat(parts, how="diagonal_relaxed")
         missing = [pl.lit(None, pl.Int64 if name in SUMMED else pl.Float64).alias(name) for name in GIVEN if name not in whole.columns]

@@ -31,11 +31,12 @@ class Expression:
     scorers: tuple[str, ...]
 
     @classmethod
-    def of(cls, spec: Spec) -> Expression:
-        """That of a spec; where it has none, its only scorer."""
+    def of(cls, spec: Spec, part: str = "rollout") -> Expression:
+        """That of a spec for a part of generations; where it has none, its only scorer."""
         from engine.score import columns
 
-        return cls(spec.combine or f'"{spec.score[0].column}"', tuple(columns(spec)))
+        own = spec.evaluate.combine if part == "eval" else None
+        return cls(own or spec.combine or f'"{spec.score[0].column}"', tuple(columns(spec)))
 
     @property
     def query(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from engine.errors import StepError
 from engine.ids import content_id, digest
 from engine.score import cache
 from engine.score.measures import Measure, make
-from engine.score.rows import of_verdicts
+from engine.score.rows import of_verdicts, timed
 from engine.score.steps import is_active, prompts_of, step_name
 from engine.score.verify import frame
 from engine.spec import Measure as Entry
@@ -66,7 +67,9 @@ class Measured(Step):
             found, cached = self._once(ctx, measure, rows, digest(settings, models))
             found |= self._with_segments(found)
             return Output(found, rows.num_rows, {"cached": cached} | measure.detail | ({"models": models} if models else {}))
+        began = time.perf_counter()
         made = measure.measure(ctx, rows)
+        made[measure.outputs[0]] = timed(made[measure.outputs[0]], began)
         found = {key: self._scores(rows, made[suffix], suffix, digest(settings)) for suffix, key in self._keys()}
         return Output(found | self._with_segments(found), rows.num_rows)
 
@@ -91,7 +94,9 @@ class Measured(Step):
         made: dict[str, pa.Table] = {}
         if todo.height:
             asked = rows.filter(pc.is_in(rows["generation_id"], value_set=todo["item_id"].to_arrow().cast(pa.string())))
+            began = time.perf_counter()
             made = measure.measure(ctx, asked)
+            made[measure.outputs[0]] = timed(made[measure.outputs[0]], began)
         found = {}
         for suffix, key in self._keys():
             old = known[suffix].filter(pl.col("key").is_in(have)).with_columns(seconds=pl.lit(0.0))

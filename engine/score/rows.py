@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
     import polars as pl
 
 COSTS = ("seconds", "prompt_tokens", "response_tokens")
+
+
+def timed(made: pa.Table, began: float) -> pa.Table:
+    """What a model gave, with an equal share of the seconds since `began` (of time.perf_counter) where it does not say itself."""
+    if "seconds" in made.column_names or not made.num_rows:
+        return made
+    share = (time.perf_counter() - began) / made.num_rows
+    return made.append_column("seconds", pa.array([share] * made.num_rows, pa.float64()))
 
 
 def of_verdicts(answers: pl.DataFrame, made: pl.DataFrame, scorer: str, version: str, label: str) -> pa.Table:

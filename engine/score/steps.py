@@ -103,20 +103,20 @@ class Combine(Step):
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """Each scorer's numbers; the answers and their prompts where the expression names one of their columns."""
-        expression = Expression.of(spec)
+        expression = Expression.of(spec, self.of)
         found = [Ref("scores", f"{self.of}/{column}") for column in expression.scorers]
         found += [Ref("generations", self.of)] if expression.of_generations else []
         return found + (list(prompts_of(self.of)) if expression.of_prompts else [])
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        expression = Expression.of(spec)
+        expression = Expression.of(spec, self.of)
         return expression.settings() | {"scorers": list(expression.scorers)}
 
     def run(self, ctx: Context) -> Output:
         """StepError where a scorer has not scored an answer, or the expression cannot be computed."""
         import polars as pl
 
-        expression = Expression.of(ctx.spec)
+        expression = Expression.of(ctx.spec, self.of)
         names, settings = list(expression.scorers), expression.settings()
         own = ["item_id", "prompt_id", "value", "verdict", "detail"]
         table = wide({name: ctx.read(Ref("scores", f"{self.of}/{name}"), own) for name in names}, self.name)

@@ -18,9 +18,11 @@ COSTS = ("seconds", "prompt_tokens", "response_tokens")
 
 def timed(made: pa.Table, began: float) -> pa.Table:
     """What a model gave, with an equal share of the seconds since `began` (of time.perf_counter) where it does not say itself."""
-    if "seconds" in made.column_names or not made.num_rows:
-        return made
-    share = (time.perf_counter() - began) / made.num_rows
+    if "seconds" in made.column_names:
+        if made["seconds"].null_count < made.num_rows:
+            return made
+        made = made.drop_columns(["seconds"])
+    share = (time.perf_counter() - began) / max(1, made.num_rows)
     return made.append_column("seconds", pa.array([share] * made.num_rows, pa.float64()))
 
 

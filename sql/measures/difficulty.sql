@@ -7,11 +7,7 @@ WITH given AS (
     SELECT
         g.generation_id,
         g.prompt_id,
-        CASE
-            WHEN s.item_id IS NULL
-                THEN error(format('answer {} has no row of the scorer {:s}', g.generation_id, $scorer))::BOOLEAN
-            ELSE coalesce(s.value >= $bar::DOUBLE, false)
-        END AS is_right
+        coalesce(scored_value(s.item_id, s.value, g.generation_id, $scorer) >= $bar::DOUBLE, false) AS is_right
     FROM generations AS g
     LEFT JOIN scores AS s ON s.item_id = g.generation_id AND s.scorer = $scorer AND s.segment IS NULL
 ),

@@ -14,13 +14,7 @@ WITH ballots AS (
         final_answer(g.response) AS answer,
         CASE
             WHEN $weight::VARCHAR IS NULL THEN 1.0::DOUBLE
-            WHEN s.item_id IS NULL THEN error(format('answer {} has no row of the scorer {:s}', g.generation_id, $weight::VARCHAR))::DOUBLE
-            WHEN s.value IS NULL THEN 0.0::DOUBLE
-            WHEN $squash = 'sigmoid' THEN sigmoid(s.value)
-            WHEN $squash <> 'none' THEN error(format('squash: expected none or sigmoid, found {}', $squash))::DOUBLE
-            WHEN s.value < 0
-                THEN error(format('answer {}: a weight of {} (a negative weight cannot vote; try squash: sigmoid)', g.generation_id, s.value))::DOUBLE
-            ELSE s.value
+            ELSE vote_weight(scored_value(s.item_id, s.value, g.generation_id, $weight::VARCHAR), $squash, g.generation_id)
         END AS weight
     FROM scored AS g
     LEFT JOIN scores AS s ON s.item_id = g.generation_id AND s.scorer = $weight::VARCHAR AND s.segment IS NULL

@@ -13,14 +13,8 @@ WITH given AS (
         g.generation_id,
         g.prompt_id,
         g.sample,
-        CASE
-            WHEN a.item_id IS NULL THEN error(format('answer {} has no row of the scorer {:s}', g.generation_id, $first))::DOUBLE
-            ELSE a.value
-        END AS ours,
-        CASE
-            WHEN b.item_id IS NULL THEN error(format('answer {} has no row of the scorer {:s}', g.generation_id, $second))::DOUBLE
-            ELSE b.value
-        END AS theirs
+        scored_value(a.item_id, a.value, g.generation_id, $first) AS ours,
+        scored_value(b.item_id, b.value, g.generation_id, $second) AS theirs
     FROM generations AS g
     LEFT JOIN scores AS a ON a.item_id = g.generation_id AND a.scorer = $first AND a.segment IS NULL
     LEFT JOIN scores AS b ON b.item_id = g.generation_id AND b.scorer = $second AND b.segment IS NULL

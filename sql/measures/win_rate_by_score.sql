@@ -8,10 +8,7 @@ WITH given AS (
     SELECT
         g.generation_id,
         g.prompt_id,
-        CASE
-            WHEN s.item_id IS NULL THEN error(format('answer {} has no row of the scorer {:s}', g.generation_id, $scorer))::DOUBLE
-            ELSE s.value
-        END AS score
+        scored_value(s.item_id, s.value, g.generation_id, $scorer) AS score
     FROM generations AS g
     LEFT JOIN scores AS s ON s.item_id = g.generation_id AND s.scorer = $scorer AND s.segment IS NULL
 ),

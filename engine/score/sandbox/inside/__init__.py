@@ -1,0 +1,1 @@
+"""What runs inside the jail: standard library only; a jail sees nothing of Rondo but this folder."""

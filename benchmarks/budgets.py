@@ -112,7 +112,13 @@ def main() -> None:
     made = answers(args.prompts, args.samples, args.temperatures)
     target = int(args.prompts * TARGET_SHARE)
     with tempfile.TemporaryDirectory() as folder:
-        session = Session(lake(Path(folder), made, args.samples), Window("b", 0, lake=False), memory_limit="1.5GB", threads=1)
+        session = Session(
+            lake(Path(folder), made, args.samples),
+            Window("b", 0, lake=False),
+            memory_limit="1.5GB",
+            threads=1,
+            spill=Path(folder) / "spill",
+        )
         file = read(find("plan/bstar.sql"))
         wall, cpu = time.perf_counter(), time.process_time()
         table = session.table(file.query(), file.bind({"target": target, "bar": 0.7, "n_star": N_STAR}))

@@ -53,8 +53,8 @@ class Session:
     ) -> None:
         self.lake, self.window = lake, window
         config: dict[str, Any] = {"memory_limit": memory_limit, "autoinstall_known_extensions": "false"}
-        if spill is not None:
-            config["temp_directory"] = str(spill)
+        # without a place to spill to, DuckDB would make one in the folder that the user happens to be in
+        config["temp_directory"] = str(spill) if spill is not None else ""
         if threads:
             config["threads"] = threads
         self.connection = duckdb.connect(config=config)

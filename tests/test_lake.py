@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from deltalake import write_deltalake
 
 from engine.errors import LakeError, SchemaError
-from engine.lake import Lake
-from engine.rows import content_hash, own_columns
+from engine.lake import CONFIGURATION, Lake
+from engine.rows import content_hash, own_columns, partitioned
+from engine.tables import PARTITION, TABLES, check
 
 
 def scores(n: int, value: float = 1.0, scorer: str = "math") -> pa.Table:
@@ -145,4 +147,17 @@ def test_a_read_only_lake_is_an_error_that_names_it(tmp_path: Path) -> None:
     for folder in folders:
         folder.chmod(0o755)
     assert "3 rows" in found.stdout and "cannot write table scores" in found.stdout, found.stderr
+    assert lake.read("scores").num_rows == 3
+
+
+def test_a_lake_of_an_earlier_release_takes_the_columns_that_were_added_since(tmp_path: Path) -> None:
+    lake, new = Lake(str(tmp_path / "lake")), ["cache_key", "runner", "prompt_tokens", "response_tokens"]
+    old = [field for field in TABLES["scores"].schema if field.name not in new]
+    rows = partitioned(check("scores", scores(3)), "e", 0, "rollout/math").select([field.name for field in old])
+    Path(lake.path("scores").removeprefix("file://")).mkdir(parents=True)
+    write_deltalake(lake.path("scores"), rows, partition_by=PARTITION.names, configuration=CONFIGURATION)
+    lake.replace("scores", scores(2).append_column("cache_key", pa.array(["k"] * 2)), experiment="e", round=1, part="rollout/math")
+    assert lake.read("scores", rounds=[0])["cache_key"].to_pylist() == [None] * 3
+    assert lake.read("scores", rounds=[1])["cache_key"].to_pylist() == ["k"] * 2
+    lake.replace("scores", scores(1), experiment="e", round=0, part="rollout/math")
     assert lake.read("scores").num_rows == 3

@@ -100,7 +100,9 @@ def test_a_prompt_stops_at_its_target_or_at_the_cap(tmp_path, model):
 
 
 def test_equal_answers_are_judged_once_in_all_waves(tmp_path, model):
-    rows = _rows(_fake(tmp_path, model, n=40, max_tokens=2, until={"right": 50, "cap": 12, "wave": 3}))
+    output = _run(_fake(tmp_path, model, n=40, max_tokens=2, until={"right": 50, "cap": 12, "wave": 3}))
+    rows, verdicts = output.rows["generations", "rollout"], output.rows["scores", "until/has_a"]
+    assert set(verdicts["item_id"].to_pylist()) == set(rows["generation_id"].to_pylist()), "the score step takes them from there"
     assert len(asked) == len(set(asked)) == len(set(rows["response"].to_pylist())) < rows.num_rows
 
 

@@ -4,6 +4,7 @@ import json
 from collections import Counter
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 import loop_home
@@ -103,6 +104,18 @@ def test_a_comparison_of_an_earlier_step_is_taken_over_whatever_side_it_stood_on
     assert out.detail == {"pairs": 1, "asked": 1, "cached": 1} and asked == {("b", "aa"): 1}
     assert again["g0", "g1", "swapped"]["probability"] == pytest.approx(1 - rows["g0", "g1", "forward"]["probability"])
     assert again["g0", "g1", "swapped"]["seconds"] == 0
+
+
+def test_a_comparison_that_was_asked_with_the_sides_swapped_is_taken_over_too(tmp_path):
+    out, rows = compared(context(tmp_path / "old", [("p", "b"), ("p", "aa")]))
+    table = out.rows["preferences", "rollout/biased"]
+    swapped = table.filter(pc.equal(table["order"], "swapped"))  # aa against b, where b stood on the left
+    ctx = context(tmp_path / "new", [("p", "aa"), ("p", "b")], orders="forward")
+    ctx.lake.replace("preferences", swapped, experiment="other", round=0, part="rollout/x")
+    asked.clear()
+    _, found = compared(ctx)
+    assert not asked and rows["g0", "g1", "swapped"]["probability"] == pytest.approx(0.1)
+    assert found["g0", "g1", "forward"]["probability"] == pytest.approx(0.9)
 
 
 SPEC = {

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from engine.score.sandbox import ERROR, FAILED, TIMEOUT, Limits, Outcome, Program, jail
+from engine.score.sandbox import FAILED, TIMEOUT, Limits, Outcome, Program, jail
 from engine.score.sandbox.worker import START, Worker
 
 AHEAD = 8  # programs that a worker has at a time, so that it never waits for the host
@@ -181,6 +181,3 @@ class _Run:
 
     def _verdict(self, index: int, status: str, detail: str) -> None:
         self._done[index] = Outcome(status, detail, "", 0.0, self._pool.runner)
-
-
-__all__ = ["ERROR", "Pool"]

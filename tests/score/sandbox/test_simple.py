@@ -7,7 +7,8 @@ import ast
 import pytest
 
 from engine.score.sandbox import Limits, Program, Sandbox
-from engine.score.sandbox.simple import Simple, _unfit
+from engine.score.sandbox.simple import Simple
+from engine.score.sandbox.subset import unfit
 
 ADD = "def add(a, b):\n    return a + b\n"
 CHECK = "def check(candidate):\n    assert candidate(1, 2) == 3\n    for i in range(3):\n        assert candidate(i, i) == 2 * i\n"
@@ -58,7 +59,7 @@ def test_simple_programs_run_in_monty(program: Program) -> None:
 
 @pytest.mark.parametrize("program", UNFIT.values(), ids=list(UNFIT))
 def test_what_could_cheat_or_differ_does_not(program: Program) -> None:
-    assert _unfit(program)
+    assert unfit(program)
     assert Simple(Limits()).run([program]) == {}
     (outcome,) = Simple(Limits()).run([program], strict=True).values()
     assert outcome.status == ("unparseable" if program.code == "def f(:" else "error")

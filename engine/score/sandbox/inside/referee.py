@@ -15,18 +15,17 @@ import select
 import signal
 import socket
 import time
-import traceback
 from typing import Any
 
 from . import shared
 from .channel import HEADER, Broken, Channel, framed
 from .identity import become, leash
-from .plan import PURE, TESTS, plan
+from .plan import PURE, plan
 from .requests import Gone, Link, export
+from .wording import failed, raised, settle, shown
 
 DRAIN = 0.1  # seconds after which a program that says much is read before it ends
 HOLD = 0.02  # seconds for which verdicts may wait for each other
-SIGNALS = {6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 11: "SIGSEGV", 24: "SIGXCPU", 25: "SIGXFSZ", 31: "SIGSYS"}
 UNREADABLE = (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError)
 SEVERED = (EOFError, BrokenPipeError, ConnectionResetError)
 
@@ -107,7 +106,7 @@ def judge(work: dict[str, Any], made: Any, channel: Channel) -> tuple[str, str |
         except Late:
             raise
         except BaseException as error:  # noqa: BLE001
-            return "error", f"the setup of the tests raised {_shown(error)}"
+            return "error", f"the setup of the tests raised {shown(error)}"
     try:
         link = Link(channel, names, shared.classes(names))
         told = _told(channel.receive(), made, link)
@@ -122,10 +121,10 @@ def _told(message: Any, made: Any, link: Link) -> Any:
     """The names that the code made, or (status, detail) where it got no further."""
     kind = message[0] if isinstance(message, list) and message else None
     if kind == "raised" and made is not None and len(message) == 2:
-        return "failed", _raised(link.error(message[1]), link)
+        return "failed", raised(link.error(message[1]), link)
     if kind == "ended" and made is None and len(message) == 3:
         if message[2] is not None:
-            return "failed", _raised(link.error(message[2]), link)
+            return "failed", raised(link.error(message[2]), link)
         return ("passed", None) if message[1] == 0 else ("failed", f"exit status {message[1]}")
     if kind == "up" and made is not None and len(message) == 2 and isinstance(message[1], list):
         if made.whole:
@@ -161,37 +160,10 @@ def test(work: dict[str, Any], made: Any, names: Any, link: Link, exports: list[
         raise
     except BaseException as error:  # noqa: BLE001 - a test may raise anything, a SystemExit too, and has then not passed
         if link.gone is None:
-            return _failed(error, made, link, defined)
+            return failed(error, made, link, defined)
     if link.gone is not None:
         return ("failed", link.gone) if link.gone else ("gone", "")
     return "passed", None
-
-
-def _failed(error: Any, made: Any, link: Link, defined: dict[str, Any]) -> Any:
-    """The verdict on a test that raised."""
-    line = next(
-        (number for frame, number in reversed(list(traceback.walk_tb(error.__traceback__))) if frame.f_code.co_filename == TESTS), 0
-    )
-    where = made.source(line)
-    if isinstance(error, AssertionError) and link.line is None:
-        found = link.found()
-        said = f" ({error})" if str(error) else ""
-        return "failed", f"{where}{said}" + (f": found {found}" if found is not None else "")
-    if isinstance(error, ImportError) and link.line is None:
-        return "error", f"{where}: {_shown(error)}"  # what the tests import is not the code's fault
-    if isinstance(error, NameError) and error.name is not None and error.name not in defined and link.line is None:
-        return "failed", f"{where}: the code does not define {error.name}"
-    return "failed", f"{where}: {_raised(error, link)}"
-
-
-def _raised(error: Any, link: Link) -> Any:
-    at = f" (line {link.line} of the code)" if link.line else ""
-    return f"{_shown(error)}{at}"
-
-
-def _shown(error: Any) -> Any:
-    text = str(error)[:400]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def forked(*given: Any) -> Any:
@@ -203,7 +175,7 @@ def forked(*given: Any) -> Any:
         try:
             verdict = judge(*given)
         except BaseException as error:  # noqa: BLE001 - it must not run on as a second referee
-            verdict = ("error", f"the tests broke the referee: {_shown(error)}")
+            verdict = ("error", f"the tests broke the referee: {shown(error)}")
         os.write(writer, json.dumps(verdict).encode()[:60000])
         os._exit(0)
     os.close(writer)
@@ -220,25 +192,6 @@ def forked(*given: Any) -> Any:
         with contextlib.suppress(ProcessLookupError):
             os.kill(-1, signal.SIGKILL)
     return tuple(json.loads(data)) if data else ("error", "the tests ended the referee's process")
-
-
-def settle(verdict: tuple[str, str | None], end: dict[str, Any], limits: dict[str, Any]) -> Any:
-    """(status, detail), with what process 1 saw of the end where the verdict asks for it."""
-    status, detail = verdict
-    if status == "failed" and detail and "MemoryError" in detail:
-        detail += f" (a program has {limits['memory'] >> 20} MiB)"
-    if status != "gone":
-        return status, detail
-    reason, code = end["reason"], end["exit"]
-    if reason == "cpu" or code == -24:
-        return "timeout", f"more than {limits['seconds']:g} s of CPU time"
-    if reason == "wall":
-        return "timeout", "no result in time, of which it used little"
-    if reason:
-        return "failed", reason
-    if code < 0:
-        return "failed", f"the code's process was killed by {SIGNALS.get(-code, f'signal {-code}')}"
-    return "failed", f"the code ended its own process with status {code} before the tests had passed"
 
 
 def run(work: dict[str, Any], player: Player, limits: dict[str, Any]) -> Any:

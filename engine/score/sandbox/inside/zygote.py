@@ -24,7 +24,6 @@ import random
 import re  # noqa: F401
 import resource
 import select
-import shutil
 import signal
 import socket
 import statistics  # noqa: F401
@@ -37,6 +36,7 @@ from typing import Any
 from . import shared
 from .answers import Link
 from .channel import HEADER, Channel, framed
+from .folder import empty
 from .identity import LIBC, SET_PDEATHSIG, Filter, become, check
 from .player import play
 
@@ -91,7 +91,7 @@ class Zygote:
         os.close(descriptor)
         reason = self._watch(child, number, began)
         status, usage = self._reap(child)
-        self._clean()
+        empty(self._files)
         self._channel.send(
             {
                 "reason": reason,
@@ -170,17 +170,6 @@ class Zygote:
             os.ftruncate(self._printed, 0)
         return {"printed": kept.decode("utf-8", "replace"), "cut": size - len(kept)}
 
-    def _clean(self) -> None:
-        """Empties the working folder; ends the jail where that cannot be done."""
-        with os.scandir(self._files) as entries:
-            found = list(entries)
-        for entry in found:
-            if entry.is_dir(follow_symlinks=False):
-                os.chmod(entry.path, 0o700)
-                shutil.rmtree(entry.path, onerror=_opened)
-            else:
-                os.unlink(entry.path)
-
     def _used(self) -> Any:
         found = os.statvfs(self._files)
         return found.f_files - found.f_ffree
@@ -227,16 +216,6 @@ class Zygote:
             bounds[resource.RLIMIT_NPROC] = 1 + (limits["threads"] if self._alone else limits["processes"])
         for limit, value in bounds.items():
             resource.setrlimit(limit, (value, value))
-
-
-def _opened(function: Any, path: str, error: Any) -> None:
-    """Second try for what a program made unreadable; what cannot be removed ends this process, and the jail with it."""
-    os.chmod(os.path.dirname(path), 0o700)
-    os.chmod(path, 0o700)
-    if os.path.isdir(path) and not os.path.islink(path):
-        shutil.rmtree(path)
-    else:
-        os.unlink(path)
 
 
 def warm() -> None:

@@ -73,6 +73,9 @@ class Verifier(ABC):
             before = now
         return verdicts, seconds
 
+    def check(self) -> None:  # noqa: B027 - most need nothing
+        """Raises what would keep it from working on this machine, before anything runs."""
+
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Frees what it holds (a child process, a model); it may be used again."""
 
@@ -120,7 +123,10 @@ def check(spec: Spec) -> None:
     for scorer in spec.score:
         if scorer.measure:
             measures.check_per_answer(scorer)
-        elif make(scorer).references and spec.prompts.fields.reference is None:
+            continue
+        verifier = make(scorer)
+        verifier.check()
+        if verifier.references and spec.prompts.fields.reference is None:
             raise SpecError(
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",

@@ -114,6 +114,9 @@ class CodeTests(Verifier):
             job.outcomes.append(outcome)
         return [job.settled or self._verdict(job) for job in jobs], [job.seconds for job in jobs]
 
+    def check(self) -> None:
+        self._runner.check()
+
     def close(self) -> None:
         self._runner.close()
 

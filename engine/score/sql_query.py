@@ -77,6 +77,9 @@ class SqlQuery(Verifier):
                 seconds.append(outcome.seconds)
         return verdicts, seconds
 
+    def check(self) -> None:
+        self._runner.check()
+
     def close(self) -> None:
         self._runner.close()
 

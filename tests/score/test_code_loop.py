@@ -5,8 +5,11 @@ import json
 import pytest
 
 from engine import Experiment
+from engine.check import check
 from engine.errors import StepError
-from engine.score import sandbox
+from engine.score import make, sandbox
+from engine.score.sandbox import jail
+from engine.spec import Scorer
 from loop_home import attempts
 
 YAML = """\
@@ -104,6 +107,20 @@ def test_code(tmp_path):
     before = attempts(experiment.lake, "coded")
     experiment.run()
     assert attempts(experiment.lake, "coded") == before
+
+
+def test_without_a_jail_nothing_starts_and_the_error_says_what_to_install(tmp_path, monkeypatch):
+    row, answers = coded(1)
+    path = write(tmp_path, CODE, [row], [answers])
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    jail.probe.cache_clear()
+    try:
+        experiment = Experiment.load(path, home=tmp_path)
+        with pytest.raises(StepError, match="apt-get install bubblewrap"):
+            check(experiment.spec, path)
+        make(Scorer(verifier="code_tests", params={"sandbox": "none"})).check()
+    finally:
+        jail.probe.cache_clear()
 
 
 def test_sql(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pydantic import Field
 
 from engine.params import Params
-from engine.score.sandbox import MIB, Kind, Limits, Outcome, Program, Sandbox
+from engine.score.sandbox import MIB, Kind, Limits, Outcome, Program, Sandbox, available
 
 
 class Running(Params):
@@ -32,6 +32,11 @@ class Runner:
         if self._sandbox is None:
             self._sandbox = Sandbox(self._kind, self._workers, self._limits)
         return self._sandbox.run(programs)
+
+    def check(self) -> None:
+        """StepError, with what to install, where it needs a jail and none can be had."""
+        if self._kind in ("auto", "jail"):
+            available()
 
     def close(self) -> None:
         """Ends the workers; the next program opens new ones."""

@@ -118,7 +118,7 @@ class Sandbox:
             available()
         self.kind, self.limits = kind, limits
         self._pool = Pool(jailed=kind != "none", workers=workers, limits=limits) if kind != "monty" else None
-        self._simple = Simple(limits) if kind in ("auto", "monty") else None
+        self._simple = Simple(limits, workers) if kind in ("auto", "monty") else None
 
     def run(self, programs: Sequence[Program]) -> list[Outcome]:
         """The outcomes, in the order of the programs; equal programs give equal statuses whatever runs beside them."""

@@ -8,8 +8,10 @@ time and no verdict.
 from __future__ import annotations
 
 import ast
+import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from engine.errors import StepError
@@ -23,22 +25,34 @@ DEPTH = 800  # calls; below what full Python allows, so that a deeper program is
 
 
 class Simple:
-    """One monty process; started when the first program comes that it can run."""
+    """A monty process more than `workers` (None: one a core), with a thread each; started with the first programs."""
 
-    def __init__(self, limits: Limits) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, workers: int | None) -> None:
+        # one more than cores, since a thread waits for its process half of the time
+        self._limits, self._count = limits, (workers or len(os.sched_getaffinity(0))) + 1
         self._pool: Any = None
 
     def run(self, programs: Sequence[Program], strict: bool = False) -> dict[int, Outcome]:
         """The outcomes of the programs that monty can judge, by place; with `strict` every program gets one."""
-        done = {}
-        for index, program in enumerate(programs):
+        places = range(len(programs))
+        if not places:
+            return {}
+        self._start()
+        # while one thread reads a program, the process of another runs one
+        with ThreadPoolExecutor(self._count, thread_name_prefix="monty") as threads:
+            shares = threads.map(lambda first: self._share(programs, places[first :: self._count], strict), range(self._count))
+            return {place: outcome for share in shares for place, outcome in share}
+
+    def _share(self, programs: Sequence[Program], places: range, strict: bool) -> list[tuple[int, Outcome]]:
+        done = []
+        for place in places:
+            program = programs[place]
             reason = unfit(program)
             outcome = Outcome(ERROR, f"monty cannot run it: {reason}", "", 0.0, RUNNER) if reason else self._judge(program)
             if strict and reason:
                 outcome = _parsed(program, outcome)
             if strict or outcome.status == PASSED:
-                done[index] = outcome
+                done.append((place, outcome))
         return done
 
     def close(self) -> None:
@@ -56,7 +70,7 @@ class Simple:
         began = time.perf_counter()
         status, detail = PASSED, None
         try:
-            with self._started().checkout(limits=limits, assert_message_annotations=False) as session:
+            with self._pool.checkout(limits=limits, assert_message_annotations=False) as session:
                 session.feed_run(_text(program), print_callback=printed)
         except monty.MontyRuntimeError as error:
             raised = error.exception()
@@ -65,15 +79,15 @@ class Simple:
             status, detail = ERROR, f"monty: {error}"[:400]
         return Outcome(status, detail, printed.output, time.perf_counter() - began, RUNNER)
 
-    def _started(self) -> Any:
+    def _start(self) -> None:
         if self._pool is None:
             try:
                 import pydantic_monty as monty
             except ImportError as error:
                 raise StepError("the sandbox `auto` needs pydantic-monty", hint="pip install pydantic-monty, or `sandbox: jail`") from error
-            pool = monty.Monty(min_processes=1, max_processes=1, checkout_timeout=30.0, request_timeout=self._limits.wall + 10)
+            patience = self._limits.wall + 10
+            pool = monty.Monty(min_processes=1, max_processes=self._count, checkout_timeout=30.0, request_timeout=patience)
             self._pool = pool.__enter__()
-        return self._pool
 
 
 _STATUSES: dict[type, str] = {

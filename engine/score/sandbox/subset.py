@@ -36,7 +36,9 @@ NODES = (
     *(ast.alias, ast.expr_context, ast.boolop, ast.operator, ast.unaryop, ast.cmpop),
 )
 PLAIN = {int, float, str, bool, type(None)}
-_ALLOWED: dict[type, bool] = {}
+SPECIAL = {ast.Attribute, ast.arg, ast.FunctionDef, ast.Import, ast.ImportFrom}
+MARKS = {"ctx", "op", "ops", "kind", "type_comment"}  # fields that hold operators and the like, all of which monty has
+_ALLOWED: dict[type, tuple[str, ...]] = {}
 
 
 def unfit(program: Program) -> str | None:
@@ -141,15 +143,16 @@ class _Look:
                 if type(node.value) not in PLAIN:
                     return f"a constant {node.value!r}"
                 continue
-            fit = allowed.get(kind)
-            if fit is None:
-                fit = allowed[kind] = issubclass(kind, NODES)
-            if not fit:
-                return f"a {kind.__name__}"
-            reason = self._own(node, kind, tree)
-            if reason:
-                return reason
-            for name in kind._fields:
+            fields = allowed.get(kind)
+            if fields is None:
+                if not issubclass(kind, NODES):
+                    return f"a {kind.__name__}"
+                fields = allowed[kind] = tuple(name for name in kind._fields if name not in MARKS)
+            if kind in SPECIAL:
+                reason = self._own(node, kind, tree)
+                if reason:
+                    return reason
+            for name in fields:
                 value = getattr(node, name)
                 if type(value) is list:
                     stack += value

@@ -49,7 +49,7 @@ UNFIT = {
 
 @pytest.mark.parametrize("program", FIT.values(), ids=list(FIT))
 def test_simple_programs_run_in_monty(program: Program) -> None:
-    simple = Simple(Limits())
+    simple = Simple(Limits(), 1)
     try:
         (outcome,) = simple.run([program]).values()
     finally:
@@ -60,8 +60,8 @@ def test_simple_programs_run_in_monty(program: Program) -> None:
 @pytest.mark.parametrize("program", UNFIT.values(), ids=list(UNFIT))
 def test_what_could_cheat_or_differ_does_not(program: Program) -> None:
     assert unfit(program)
-    assert Simple(Limits()).run([program]) == {}
-    (outcome,) = Simple(Limits()).run([program], strict=True).values()
+    assert Simple(Limits(), 1).run([program]) == {}
+    (outcome,) = Simple(Limits(), 1).run([program], strict=True).values()
     assert outcome.status == ("unparseable" if program.code == "def f(:" else "error")
 
 
@@ -71,7 +71,7 @@ def test_only_passed_is_monty_s_to_say() -> None:
     hungry = Program("def f():\n    return [0] * 10 ** 9\n", "assert f()\n")
     deep = Program("def f(n):\n    return f(n + 1)\n", "assert f(0)\n")
     loud = Program("def f():\n    for i in range(20000):\n        print('x' * 100)\n    return 1\n", "assert f() == 1\n")
-    simple = Simple(Limits(seconds=0.2))
+    simple = Simple(Limits(seconds=0.2), 1)
     try:
         assert simple.run([wrong, endless, hungry, deep, loud]) == {}
         strict = simple.run([wrong, endless, hungry, deep, FIT["asserts"]], strict=True)
@@ -83,7 +83,7 @@ def test_only_passed_is_monty_s_to_say() -> None:
 
 
 def test_printed_text_is_kept() -> None:
-    simple = Simple(Limits())
+    simple = Simple(Limits(), 1)
     try:
         (outcome,) = simple.run([Program("def f(x):\n    print('seen', x)\n    return x\n", "assert f(1) == 1\n")]).values()
     finally:
@@ -139,7 +139,7 @@ def test_monty_and_python_agree_on_planted_bugs() -> None:
             break
         codes.append(ast.unparse(ast.fix_missing_locations(tree)))
     assert len(codes) > 20
-    simple = Simple(Limits(seconds=0.3))
+    simple = Simple(Limits(seconds=0.3), 1)
     try:
         found = simple.run([Program(code, JUDGED) for code in codes], strict=True)
     finally:

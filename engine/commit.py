@@ -16,7 +16,7 @@ from engine.ids import digest
 from engine.lake import Lake
 from engine.ledger import ENTRY, Entry, Ledger
 from engine.locks import Lock
-from engine.rows import content_hash, own_columns
+from engine.rows import content_hash, own_columns, unpaid
 from engine.step import Output, Step
 from engine.tables import TABLES
 
@@ -82,7 +82,7 @@ class Commits:
                 kept = kept.filter(pc.equal(kept["attempt"], first))
             if content_hash(table, kept) != value:
                 return None
-            rows[table, part] = kept
+            rows[table, part] = unpaid(table, kept)
         entry = replace(
             found,
             experiment=self.experiment,

@@ -31,6 +31,15 @@ def content_hash(name: str, rows: pa.Table) -> str:
     return blake2b(f"{name}:{rows.num_rows}:{total % 2**128}".encode(), digest_size=8).hexdigest()
 
 
+def unpaid(name: str, rows: pa.Table) -> pa.Table:
+    """Scores or comparisons that are taken from elsewhere: 0 seconds and no tokens, so that sums count what was spent once."""
+    for column, nothing in {"seconds": 0.0, "prompt_tokens": None, "response_tokens": None}.items():
+        if name in ("scores", "preferences") and column in rows.column_names:
+            kind = rows.schema.field(column).type
+            rows = rows.set_column(rows.column_names.index(column), column, pa.repeat(pa.scalar(nothing, kind), rows.num_rows))
+    return rows
+
+
 def records(rows: pa.Table) -> list[dict[str, Any]]:
     """Rows as dicts, times as UTC datetimes. As `to_pylist`, which imports pandas for times with a zone: a fifth of a second."""
     times = [field.name for field in rows.schema if pa.types.is_timestamp(field.type)]

@@ -87,7 +87,7 @@ _ALL = [
         {
             "item_id": S, "item_kind": (S, "generation, prompt, row, pair or segment"), "segment?": N, "prompt_id": S,
             "scorer": S, "scorer_version": S, "value?": F, "verdict?": (S, "right, wrong, unparseable, timeout or error"),
-            "detail?": S, "seconds?": (F, "seconds of work for this row; 0 where the score is taken from an earlier one"),
+            "detail?": S, "seconds?": (F, "seconds of work for this row; 0 where the score is taken from an earlier step"),
             "cache_key?": (S, "what the scorer saw: equal keys of one scorer_version have one score"),
             "runner?": (S, "what ran the answer's code: monty, jail or none"),
             "prompt_tokens?": (N, "that a judge read for this row"), "response_tokens?": (N, "that a judge wrote for this row"),
@@ -104,7 +104,7 @@ _ALL = [
             "votes?": (N, "votes that could be read"), "probability?": (F, "that left is better"),
             "uncertainty?": (F, "nats: the information gain over several passes"), "value?": (F, "a number that is no probability (CHES)"),
             "verdict?": (S, "unparseable, timeout or error where there is no probability"), "detail?": S,
-            "seconds?": (F, "seconds of work for this row; 0 where it is taken from an earlier one"),
+            "seconds?": (F, "seconds of work for this row; 0 where it is taken from an earlier step"),
             "cache_key?": (S, "what the judge saw"), "prompt_tokens?": (N, "that the judge read for this row"),
             "response_tokens?": (N, "that it wrote for this row"),
         },

@@ -175,6 +175,8 @@ def test_another_experiment_pays_for_nothing_twice(home):
     assert steps[0, "scores_lp"]["state"] == "reused" and steps[1, "scores_lp"]["state"] == "done"
     assert 0 < steps[1, "scores_lp"]["detail"]["cached"] < 96, "round 1 gives some answers that the other experiment gave too"
     assert steps[1, "compare_chosen"]["detail"]["asked"] == 0, "its pairs are among all pairs"
+    spent = "select sum(prompt_tokens) as tokens, sum(seconds) as seconds from lake.preferences where experiment = 'again' and round = 0"
+    assert loop_home.load(home).sql(spent).fetchall() == [(None, 0.0)], "a step that was copied has spent nothing"
     assert set(asked.values()) <= {1, 2}, asked.most_common(3)
 
 

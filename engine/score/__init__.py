@@ -82,8 +82,8 @@ class Verifier(ABC):
 
 _HELPERS = (
     *("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic"),
-    *("waves", "measured", "measured_by_sql", "forced", "reader", "choices", "cache", "compared", "answers", "measuring"),
-    *("expression", "rows", "human", "json_text"),
+    *("waves", "measured", "measured_by_sql", "forced", "reader", "choices", "cache", "compared"),
+    *("expression", "rows", "human", "json_text", "method"),
 )
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 
-from engine.params import Params, validated
+from engine.params import validated
 from engine.registry import Registry
+from engine.score.method import Method
 from engine.spec import Compare as Entry
-from engine.spec import Spec
-from engine.step import Context, Ref
+from engine.step import Context
 
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 QUESTION = pa.schema(
@@ -20,32 +19,10 @@ QUESTION = pa.schema(
 )
 
 
-class Comparer(ABC):
-    """Compares two answers. `revision` rises when its numbers change for equal inputs.
+class Comparer(Method, ABC):
+    """Compares two answers. `symmetric`: two equal texts are a tie that needs no asking."""
 
-    `on_device`: it runs a model. `symmetric`: two equal texts are a tie that needs no asking.
-    """
-
-    revision: ClassVar[int] = 1
-    on_device: bool = False
     symmetric: ClassVar[bool] = True
-    Params: ClassVar[type[Params]] = Params
-
-    def __init__(self, params: Any) -> None:
-        self.params = params
-        self.detail: dict[str, Any] = {}  # what the ledger keeps of a run beside its rows, such as costs
-
-    def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        """What it reads beside the rollouts and their prompts."""
-        return []
-
-    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        """JSON for the fingerprint, beside its params: neither the round nor the experiment's name."""
-        return {}
-
-    def versions(self, ctx: Context) -> list[str]:
-        """Digests of the models that it reads in this round."""
-        return []
 
     @abstractmethod
     def compare(self, ctx: Context, questions: pa.Table) -> pa.Table:

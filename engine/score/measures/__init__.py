@@ -8,51 +8,32 @@ part of generations, and the combined score may use it.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import pyarrow as pa
 
 from engine.errors import SpecError
-from engine.params import Params, validated
+from engine.params import validated
 from engine.registry import Registry
+from engine.score.method import Method
 from engine.spec import Measure as Entry
-from engine.spec import Scorer, Spec
-from engine.step import Context, Ref
+from engine.spec import Scorer
+from engine.step import Context
 
 
-class Measure(ABC):
-    """Measures answers. `revision` rises when its numbers change for equal inputs.
+class Measure(Method, ABC):
+    """Measures answers.
 
     `outputs`: one suffix for each column that it fills; () of the name itself is "" (an instance may set its own in __init__).
-    `on_device`: it runs a model. `per_answer`: an answer's number depends on nothing but its text, what the model saw, the
-    reference, the prompt's meta, `settings` and `versions`; it may then stand in `score`, and is computed once for ever.
+    `per_answer`: an answer's number depends on nothing but its text, what the model saw, the reference, the prompt's meta,
+    `settings` and `versions`; it may then stand in `score`, and is computed once for ever.
     `by_segment`: where the first output has a value, its `detail` is a JSON list of numbers, one a segment of the answer; those of
     rollouts become rows of `scores` with item_kind segment, in the part segment/<name>.
     """
 
-    revision: ClassVar[int] = 1
     outputs: tuple[str, ...] = ("",)
-    on_device: bool = False
     per_answer: ClassVar[bool] = False
     by_segment: ClassVar[bool] = False
-    Params: ClassVar[type[Params]] = Params
-
-    def __init__(self, params: Any) -> None:
-        self.params = params
-        self.detail: dict[str, Any] = {}  # what the ledger keeps of a run beside its rows, such as costs
-
-    def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        """What it reads beside the answers and their prompts."""
-        return []
-
-    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        """JSON for the fingerprint, beside its params. Of one that is `per_answer` neither the round nor the experiment's name."""
-        return {}
-
-    def versions(self, ctx: Context) -> list[str]:
-        """Digests of the models that it reads in this round."""
-        return []
 
     @abstractmethod
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:

@@ -7,10 +7,12 @@ import pytest
 from engine import Experiment
 from engine.check import check
 from engine.errors import StepError
-from engine.score import make, sandbox
+from engine.score import make
 from engine.score.sandbox import jail
 from engine.spec import Scorer
 from loop_home import attempts
+
+pytestmark = pytest.mark.usefixtures("jail")
 
 YAML = """\
 experiment: coded
@@ -40,14 +42,6 @@ SQL = {
     "FIELDS": 'fields: {template: "{schema}\\n{question}", reference: query, keep: [schema]}',
     "SCORE": "score: [{verifier: sql_query, params: {seconds: 1, workers: 1}}]",
 }
-
-
-@pytest.fixture(autouse=True)
-def _jail():
-    try:
-        sandbox.available()
-    except StepError as error:
-        pytest.skip(str(error))
 
 
 def write(folder, parts, rows, answers):

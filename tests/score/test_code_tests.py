@@ -5,9 +5,11 @@ from collections import Counter
 
 import pytest
 
-from engine.errors import SpecError, StepError
-from engine.score import Answer, make, sandbox, verifiers, version
+from engine.errors import SpecError
+from engine.score import Answer, make, verifiers, version
 from engine.spec import Scorer
+
+pytestmark = pytest.mark.usefixtures("jail")
 
 ADD = "def add(a, b):\n    return a + b\n"
 SUB = "def add(a, b):\n    return a - b\n"
@@ -19,14 +21,6 @@ HUMANEVAL = {
 }
 DOUBLE = {"input_output": json.dumps({"inputs": ["3\n", "10\n", "-1\n"], "outputs": ["6\n", "20\n", "-2\n"]})}
 CALLS = {"input_output": {"fn_name": "pair", "inputs": [[1, 2], [3, 3]], "outputs": [[[1, 2]], [3, 3]]}}
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _jail():
-    try:
-        sandbox.available()
-    except StepError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

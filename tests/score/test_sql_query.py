@@ -4,9 +4,11 @@ import json
 
 import pytest
 
-from engine.errors import SpecError, StepError
-from engine.score import Answer, make, sandbox
+from engine.errors import SpecError
+from engine.score import Answer, make
 from engine.spec import Scorer
+
+pytestmark = pytest.mark.usefixtures("jail")
 
 META = {
     "schema": "create table pets (name text, kind text, age real);\ncreate table owners (name text, pet text);",
@@ -14,14 +16,6 @@ META = {
 }
 GOLD = "select name from pets where kind = 'cat'"
 ENDLESS = "with recursive r(x) as (select 1 union all select x + 1 from r) select max(x) from r"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _jail():
-    try:
-        sandbox.available()
-    except StepError as error:
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,6 @@ from typing import Any
 from engine.score.calls import Call, Unreadable
 from engine.score.json_text import fenced, loads, values
 
-FORMATS = ("auto", "json", "tags", "python")
 OPEN, CLOSE = "<tool_call>", "</tool_call>"
 ARGUMENTS = ("arguments", "parameters", "args", "input")
 HEAD = re.compile(r"(?:\[\s{0,20})?\b[A-Za-z_][\w.]{0,99}\(")  # where a call, or a list of them, begins

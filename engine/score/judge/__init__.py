@@ -6,6 +6,7 @@ The measures `judge` and `self_reward` and the comparer `judge` are thin layers 
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -16,7 +17,7 @@ from engine.server import ServerParams
 LONGEST_TEXT, LONGEST_LETTER = 512, 4  # tokens of a reply by default: of a text, and of one that is read by its probabilities
 
 
-class Voting(Params):
+class Voting(Params, ABC):
     """What a judge is asked, how often, and how its votes become a number."""
 
     prompt: str = Field("points", description="a shipped prompt (engine/score/judge/prompts) or a YAML file beside the spec")
@@ -47,9 +48,9 @@ class Voting(Params):
         return self
 
     @property
+    @abstractmethod
     def where(self) -> tuple[ServerParams | None, str]:
         """(the server, or None; else the local model's name)."""
-        raise NotImplementedError
 
 
 class JudgeParams(Voting):

@@ -19,7 +19,7 @@ from engine.score.sandbox import MIB, Limits, Outcome, Program, Sandbox, availab
 PROGRAMS = yaml.safe_load((Path(__file__).parent / "hostile.yaml").read_text())
 CASES = [case for cases in PROGRAMS.values() for case in cases if case.get("machine", platform.machine()) == platform.machine()]
 PROJECT = Path(__file__).parents[3]
-LIMITS = Limits(seconds=0.5, memory=256 * MIB, files=8 * MIB)
+LIMITS = Limits(seconds=1, memory=256 * MIB, files=8 * MIB)
 IMPORTS = "import asyncio, ctypes, os, shutil, socket, stat, subprocess, sys, time"
 HARD = {
     "BRACKETS": "[" * 100_000 + "]" * 100_000,
@@ -131,7 +131,7 @@ def attempt():
 """
     find = "import os, time\ndef attempt():\n    time.sleep(0.3)\n    return os.listdir('/tmp') or 'contained'\n"
     tests = "assert attempt() == 'contained'\n"
-    limits = Limits(seconds=0.2, memory=128 * MIB, processes=6)
+    limits = Limits(seconds=0.5, memory=128 * MIB, processes=6)
     with Sandbox("jail", workers=1, limits=limits) as sandbox:
         outcomes = sandbox.run([Program(code, tests) for code in (bomb, daemon, find, bomb, find)])
     assert [outcome.status for outcome in outcomes] == ["timeout", "passed", "passed", "timeout", "passed"]
@@ -152,7 +152,7 @@ def count():
         pass
     return made
 """
-    with Sandbox("jail", workers=1, limits=Limits(seconds=1, processes=4)) as sandbox:
+    with Sandbox("jail", workers=1, limits=Limits(seconds=2, processes=4)) as sandbox:
         (outcome,) = sandbox.run([Program(code, "assert count() == 3\n")])
     assert outcome.status == "passed", outcome
 

@@ -21,7 +21,7 @@ from engine.score.sandbox import MIB, Limits, Outcome, Program, Sandbox, availab
 
 CASES: list[dict[str, Any]] = yaml.safe_load((Path(__file__).parent / "judged.yaml").read_text())
 PROJECT = Path(__file__).parents[3]
-LIMITS = Limits(seconds=0.6, memory=256 * MIB)
+LIMITS = Limits(seconds=1, memory=256 * MIB)
 GOOD = Program("def add(a, b):\n    return a + b\n", "assert add(1, 2) == 3\n")
 BAD = Program("def add(a, b):\n    return a - b\n", "assert add(1, 2) == 3\n")
 BRIEF = Program("import time\ntime.sleep(1)\n", "assert True\n")  # ends after the worker that has it was killed
@@ -190,7 +190,7 @@ def test_a_program_that_loses_its_worker_twice_gets_a_verdict(monkeypatch: pytes
 
 def test_tests_that_never_end_are_a_timeout() -> None:
     endless = "import sys\nwhile True:\n    pass\n"
-    with Sandbox("jail", workers=2, limits=Limits(seconds=0.1)) as sandbox:
+    with Sandbox("jail", workers=2, limits=Limits(seconds=0.3)) as sandbox:
         outcomes = sandbox.run([Program("x = 1", "while True:\n    pass\n"), Program("x = 1", endless), GOOD])
     assert [outcome.status for outcome in outcomes] == ["timeout", "timeout", "passed"]
     assert outcomes[0].detail == outcomes[1].detail == "the tests do not end"
@@ -200,7 +200,7 @@ def test_a_worker_that_never_answers_is_replaced(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(Limits, "last", property(lambda limits: 0.5))
     monkeypatch.setattr("engine.score.sandbox.pool.PATIENCE", 0.5)
     deaf = "while True:\n    try:\n        while True:\n            pass\n    except BaseException:\n        pass\n"
-    with Sandbox("jail", workers=1, limits=Limits(seconds=0.1)) as sandbox:
+    with Sandbox("jail", workers=1, limits=Limits(seconds=0.3)) as sandbox:
         outcomes = sandbox.run([Program("x = 1", deaf), GOOD])
     assert [outcome.status for outcome in outcomes] == ["timeout", "passed"]
     assert outcomes[0].detail == "no answer within 1 s, twice"

@@ -71,14 +71,14 @@ def test_only_passed_is_monty_s_to_say() -> None:
     hungry = Program("def f():\n    return [0] * 10 ** 9\n", "assert f()\n")
     deep = Program("def f(n):\n    return f(n + 1)\n", "assert f(0)\n")
     loud = Program("def f():\n    for i in range(20000):\n        print('x' * 100)\n    return 1\n", "assert f() == 1\n")
-    simple = Simple(Limits(seconds=0.2), 1)
+    simple = Simple(Limits(seconds=1), 1)
     try:
         assert simple.run([wrong, endless, hungry, deep, loud]) == {}
         strict = simple.run([wrong, endless, hungry, deep, FIT["asserts"]], strict=True)
     finally:
         simple.close()
     assert [strict[i].status for i in range(5)] == ["failed", "timeout", "failed", "failed", "passed"]
-    with Sandbox("monty", limits=Limits(seconds=0.2)) as sandbox:
+    with Sandbox("monty", limits=Limits(seconds=1)) as sandbox:
         assert [one.status for one in sandbox.run([wrong, FIT["asserts"], UNFIT["a class"]])] == ["failed", "passed", "error"]
 
 
@@ -139,7 +139,7 @@ def test_monty_and_python_agree_on_planted_bugs() -> None:
             break
         codes.append(ast.unparse(ast.fix_missing_locations(tree)))
     assert len(codes) > 20
-    simple = Simple(Limits(seconds=0.3), 1)
+    simple = Simple(Limits(seconds=1), 1)
     try:
         found = simple.run([Program(code, JUDGED) for code in codes], strict=True)
     finally:

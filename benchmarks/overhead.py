@@ -13,14 +13,16 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 
 from engine import Experiment
 from engine.generate import Backend, backends
+from engine.generate.asks import asked
 from engine.generate.rows import generations
-from engine.score import Verdict, Verifier, verifiers
+from engine.score import Answer, Verdict, Verifier, verifiers
 
 SAMPLES = 10
 SPEC = """
@@ -46,22 +48,22 @@ class Dummy(Backend):
     """Answers at once."""
 
     needs_model = False
+    uses_sampler = False
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """`samples` answers a prompt."""
-        start = time.perf_counter()
-        ids = batch.column("prompt_id").to_pylist()
-        texts = [answer(prompt, sample) for prompt in ids for sample in range(self.job.samples)]
-        return generations(self.job, [i for i in ids for _ in range(self.job.samples)], texts, seconds=time.perf_counter() - start)
+        start, wanted = time.perf_counter(), asked(self.job, asks)
+        texts = [answer(prompt, sample) for prompt, sample in wanted.pairs]
+        yield generations(self.job, wanted, texts, seconds=time.perf_counter() - start)
 
 
 @verifiers.register("dummy")
 class Odd(Verifier):
     """Right where the answer ends with the reference."""
 
-    def verify(self, response: str, reference: str | None, prompt: str) -> Verdict:
+    def verify(self, answer: Answer) -> Verdict:
         """1.0 or 0.0."""
-        right = reference is not None and response.endswith(reference)
+        right = answer.reference is not None and answer.response.endswith(answer.reference)
         return Verdict(float(right), "right" if right else "wrong", None)
 
 

@@ -71,10 +71,11 @@ class StepContext:
         """The promotions that count, oldest first."""
         return self.state.decisions()
 
-    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY) -> Model:
-        """The round's policy, the base, or the checkpoint that this round has trained; checked against its digest."""
+    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY, ago: int = 0) -> Model:
+        """The policy of the round (or of `ago` rounds before), the base, or the checkpoint that this round has trained; checked
+        against its digest."""
         if which == "policy":
-            digest = self.state.policy(self.round)
+            digest = self.state.policy(max(0, self.round - ago))
         else:
             rows = self.lake.read(
                 "checkpoints", experiment=self.experiment, rounds=[self.round if which == "checkpoint" else BASE], part=role

@@ -110,7 +110,7 @@ class State:
             found = self._content(steps, ref, round_)
             if found is None:
                 return None
-            inputs[f"{ref.when}:{ref.table}/{ref.part or '*'}"] = found
+            inputs[f"{ref.when}:{ref.table}/{ref.part or '*'}{f'-{ref.ago}' if ref.ago else ''}"] = found
         made: dict[str, Any] = {
             "step": step,
             "revision": one.revision,
@@ -130,7 +130,7 @@ class State:
             names = sorted((r, key, e.hashes[key]) for (r, _), e in self.entries.items() if r < round_ for key in e.hashes)
             return [[r, key, value] for r, key, value in names if _means(ref, key)]
         if ref.table == "policy":
-            entry = self.entries.get((round_, "policy"))
+            entry = self.entries.get((max(0, round_ - ref.ago), "policy"))
             return entry.content_hash if entry else None
         own = round_ if ref.when == "round" else BASE
         owner = steps if own == round_ else self.graph(own)

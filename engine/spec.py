@@ -10,16 +10,17 @@ from typing import Any
 from pydantic import model_validator
 
 from engine.parts.choose import Cluster, Compare, Measure, Picker, Plan, Scorer, Select
-from engine.parts.generate import Calibrate, Followup, Generate, Sampler, Until
+from engine.parts.generate import Actor, Calibrate, Followup, Generate, Sampler, Until
 from engine.parts.part import SLUG, F, Part, Paths, Slug
 from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
 from engine.parts.train import Base, Compute, Condition, Evaluate, Gate, Lora, Optimizer, Stop, TinyModel, Train
 
 # fmt: off
 __all__ = [
-    "SLUG", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields", "Followup",
-    "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths", "Picker", "Plan",
-    "Prompts", "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
+    "SLUG", "Actor", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields",
+    "Followup", "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths",
+    "Picker", "Plan", "Prompts", "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train",
+    "Until",
 ]
 # fmt: on
 

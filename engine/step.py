@@ -29,12 +29,14 @@ POLICY = "policy"
 class Ref:
     """A part that a step reads: of its own round, of the base (round -1), or of all earlier rounds.
 
-    `part` None means every part of the table but the ones of evaluation. Ref("policy") is the round's policy.
+    `part` None means every part of the table but the ones of evaluation. Ref("policy") is the round's policy, with `ago` that of
+    so many rounds before (of round 0 where there were fewer).
     """
 
     table: str
     part: str | None = None
     when: Literal["round", "base", "history"] = "round"
+    ago: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ class Context(Protocol):
         """DuckDB over this round (bare names) and `history`; binds the parameters that the query names."""
         ...
 
-    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY) -> Model:
-        """The round's policy, the base, or the checkpoint that this round has trained; checked against its digest."""
+    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY, ago: int = 0) -> Model:
+        """The policy of the round (or of `ago` rounds before), the base, or the checkpoint that this round has trained; checked
+        against its digest."""
         ...
 
     def decisions(self) -> list[Decision]:
@@ -125,6 +128,7 @@ class Step(ABC):
     part: str
     revision: int = 1
     on_device: bool = False
+    keeps_warm: bool = False  # whether engines that earlier steps started may stay while it runs
 
     @abstractmethod
     def reads(self, spec: Spec, round_: int) -> list[Ref]:

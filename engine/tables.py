@@ -77,9 +77,11 @@ _ALL = [
             "response": S, "finish_reason": (S, "stop, length or error"), "prompt_tokens?": N, "response_tokens?": N,
             "logprob?": (F, "nats, summed over the response"), "temperature?": F, "top_p?": F, "seed?": N,
             "seconds?": (F, "seconds of wall time, a share of its batch"), "meta?": (S, "JSON"),
+            "tokens?": (pa.list_(N), "token ids of the response as drawn, kept where generate.keep_tokens says so"),
+            "token_logprobs?": (pa.list_(F), "nats of each of `tokens`, kept with them"),
         },
         "generation_id",
-        measured="seconds",
+        measured="seconds tokens token_logprobs",
     ),
     _table(
         "scores",

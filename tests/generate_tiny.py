@@ -84,6 +84,14 @@ def prompts(texts: list[str], split: str = "train", round_: int = 0) -> pa.Table
     return pa.table(part | {name: rows[name] for name in rows.column_names})
 
 
+def torn(journal: Path, kept: int) -> None:
+    """Leaves the first `kept` answers of a journal and half of the next one."""
+    file = journal / "answers.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    assert len(lines) > kept, "there is nothing to tear off"
+    file.write_bytes(b"".join(lines[:kept]) + lines[kept][: len(lines[kept]) // 2])
+
+
 class Notes(Silent):
     """A Progress that keeps what it is told."""
 

@@ -14,27 +14,41 @@ import pyarrow as pa
 
 import loop_home
 from engine import operators
+from engine.generate import Backend, drive
+from engine.generate.asks import asked
 
 
 def main(folder: Path, name: str) -> None:
     """One run; a line of calls.jsonl for every batch that starts."""
-    whole = operators.run
+    whole, answers = operators.run, drive.answers
+
+    def say(journal: Path, keys: list[str]) -> None:
+        with (folder / "calls.jsonl").open("a") as file:
+            file.write(json.dumps({"journal": journal.name, "keys": keys}) + "\n")
 
     def watched(make: Any, rows: pa.Table, **settings: Any) -> pa.Table:
         def wrapped() -> Any:
             operator = make()
 
             def call(batch: pa.RecordBatch) -> pa.RecordBatch:
-                line = json.dumps({"journal": settings["journal"].name, "keys": batch.column(settings["key"]).to_pylist()})
-                with (folder / "calls.jsonl").open("a") as file:
-                    file.write(line + "\n")
+                say(settings["journal"], batch.column(settings["key"]).to_pylist())
                 return operator(batch)
 
             return call
 
         return whole(wrapped, rows, **settings)
 
-    operators.run = watched  # every room calls it through the module
+    def asking(backend: Backend, asks: pa.Table, **settings: Any) -> pa.Table:
+        generate = backend.generate
+
+        def call(batch: pa.RecordBatch) -> Any:
+            say(settings["journal"], [f"{prompt}/{sample}" for prompt, sample in asked(backend.job, batch).pairs])
+            yield from generate(batch)
+
+        backend.generate = call  # type: ignore[method-assign]
+        return answers(backend, asks, **settings)
+
+    operators.run, drive.answers = watched, asking  # every room calls them through their modules
     print("started", flush=True)
     loop_home.load(folder, name=name).run()
 

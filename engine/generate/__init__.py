@@ -6,6 +6,7 @@ A backend is an operator from batches of prompts to rows of generations. `engine
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -18,10 +19,15 @@ from engine.registry import Registry
 from engine.spec import Sampler
 from engine.step import Device, Model
 
+POLICY = "policy"
+
 
 @dataclass(frozen=True)
 class Job:
-    """What a backend is made from. `model` is None for a backend that needs none; seed, round and step root its draws."""
+    """What a backend is made from. `model` is None for a backend that needs none; seed, round and step root its draws.
+
+    `actor` is who answers, as the spec calls it; `keep_tokens` asks for token ids and their log-probabilities.
+    """
 
     params: Any
     sampler: Sampler
@@ -34,13 +40,29 @@ class Job:
     step: str
     trust_remote_code: bool
     spec_path: Path
+    actor: str = POLICY
+    keep_tokens: bool = False
+
+    @property
+    def stream(self) -> str:
+        """What stands before a prompt's id in the keys of random draws: two actors never share a stream."""
+        return "" if self.actor == POLICY else f"{self.actor}/"
 
 
 class Backend(ABC):
-    """Answers prompts. `revision` rises when its rows change for equal settings; `detail` ends up in the ledger."""
+    """Answers prompts. `revision` rises when its rows change for equal settings; `detail` ends up in the ledger.
+
+    `needs_model`: answers with a model of the experiment (or a folder), which lies at `job.model`. `uses_sampler`: draws answers as
+    the sampler says, or asks somebody who does. `schedules`: it takes all asks
+    in one call and yields answers in the order in which they finish; others get a batch at a time. `reads`: columns of `prompts`
+    that it needs beside prompt_id and messages.
+    """
 
     revision: ClassVar[int] = 1
     needs_model: ClassVar[bool] = True
+    uses_sampler: ClassVar[bool] = True
+    schedules: ClassVar[bool] = False
+    reads: ClassVar[tuple[str, ...]] = ()
     Params: ClassVar[type[BaseModel]] = Params
 
     def __init__(self, job: Job) -> None:
@@ -61,11 +83,18 @@ class Backend(ABC):
         return prompts
 
     @abstractmethod
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """Rows of `generations` (no partition columns): to each row of `batch` the answers that `engine.generate.asks` reads from it."""
+    def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Rows of `generations` (no partition columns), some at a time as they finish: the answers that `engine.generate.asks`
+        reads from `asks`, each once."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Frees what it holds; may be called twice."""
 
 
-_HELPERS = ("answering", "asks", "budget", "cache", "calibrate", "decode", "followup", "rows", "sampler", "steps", "stops", "until")
+_HELPERS = (
+    *("answering", "asks", "budget", "cache", "calibrate", "cast", "decode", "drive", "followup", "rows", "sampler", "steps", "stops"),
+    "until",
+)
 backends: Registry[type[Backend]] = Registry("generate", not_methods=_HELPERS)
 
 

@@ -5,14 +5,16 @@ They lie in the part `calibrate`, which bare names never show: a plan reads `cal
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import SpecError
-from engine.generate import backends
-from engine.generate.answering import COLUMNS, Answering, Setup, in_order
+from engine.generate import POLICY, backends
+from engine.generate.answering import Answering, in_order
+from engine.generate.asks import with_samples
+from engine.generate.cast import Setup, cast
 from engine.randomness import row_keys
 from engine.spec import Calibrate, Spec
 from engine.step import BASE, Context, Output, Ref
@@ -29,13 +31,10 @@ class CalibrateGenerations(Answering):
 
     name, part = "calibrate_generations", "calibrate"
 
-    def setup(self, spec: Spec) -> Setup:
-        """As `generate` says, but for the temperatures and the number of samples."""
-        own = spec.generate
-        return Setup(own.backend, own.params, "generate.params", own, _entry(spec).samples, own.batch)
-
-    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
-        return "policy"
+    def setups(self, spec: Spec) -> list[Setup]:
+        """As the policy answers in `generate`, but for the temperatures and the number of samples."""
+        found = next((how for how in cast(spec) if how.actor == POLICY), cast(spec)[0])
+        return [found._replace(samples=_entry(spec).samples, share=1.0)]
 
     def draws(self, spec: Spec) -> bool:
         return any(temperature > 0 for temperature in _entry(spec).temperatures)
@@ -51,16 +50,17 @@ class CalibrateGenerations(Answering):
 
     def run(self, ctx: Context) -> Output:
         """Rows in the order of the prompts, then of temperatures and samples."""
-        entry = _entry(ctx.spec)
-        prompts = _first(ctx.read(PROMPTS, COLUMNS).select(COLUMNS), entry.prompts, ctx.spec.seed)
-        found = []
-        for number, temperature in enumerate(entry.temperatures):
-            backend = self.backend(ctx, ctx.spec.generate.model_copy(update={"temperature": temperature}))
+        entry, (how,) = _entry(ctx.spec), self.setups(ctx.spec)
+        columns = self.columns(ctx.spec)
+        prompts = _first(ctx.read(PROMPTS, columns).select(columns), entry.prompts, ctx.spec.seed)
+        with self.backend(ctx, how) as backend:
             ready = backend.prepare(prompts)
-            ready = ready.append_column("first", pa.array([number * entry.samples] * ready.num_rows, pa.int64()))
-            label = f"{self.name} at {temperature:g}"
-            found.append(self.answer(ctx, backend, ready, ctx.journal / f"temperature-{number:03d}", label))
-        rows = in_order(pa.concat_tables(found), prompts)
+            asks = []
+            for number, temperature in enumerate(entry.temperatures):
+                wanted = range(number * entry.samples, (number + 1) * entry.samples)
+                one = with_samples(ready, [wanted] * ready.num_rows)
+                asks.append(one.append_column("temperature", pa.array([temperature] * one.num_rows, pa.float64())))
+            rows = in_order(self.answer(ctx, how, backend, pa.concat_tables(asks)), prompts)
         detail = {"prompts": prompts.num_rows, "samples": entry.samples, "temperatures": list(entry.temperatures)}
         return Output({("generations", self.part): rows}, prompts.num_rows, detail)
 
@@ -81,7 +81,7 @@ def _first(prompts: pa.Table, most: int | None, seed: int) -> pa.Table:
 
 def check(spec: Spec) -> None:
     """SpecError where answers at several temperatures cannot be had, or say nothing."""
-    if not backends.load(spec.generate.backend).needs_model:
+    if not backends.load(spec.generate.backend).uses_sampler:
         raise SpecError(
             f"calibrate: the backend {spec.generate.backend!r} takes answers from elsewhere and has no temperature",
             hint="use a backend with a model, or leave `calibrate` out",

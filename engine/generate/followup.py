@@ -8,14 +8,15 @@ part followup/<name>, with those messages, parent_id and depth 1.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from engine.errors import QueryError, StepError
-from engine.generate.answering import Answering, Setup, own_model
+from engine.generate.answering import Answering, own_model
+from engine.generate.cast import Setup
 from engine.ids import digest
 from engine.spec import Followup, Spec
 from engine.step import Context, Output, Ref
@@ -35,13 +36,10 @@ class FollowupGenerations(Answering):
         self.name, self.part = f"{entry.name}_generations", f"followup/{entry.name}"
         super().__init__(spec)
 
-    def setup(self, spec: Spec) -> Setup:
+    def setups(self, spec: Spec) -> list[Setup]:
         """The entry's sampler; the backend of `generate`, or `transformers` where that has no model."""
         backend, own = own_model(spec)
-        return Setup(backend, own, "generate.params", self.entry, self.entry.samples, spec.generate.batch)
-
-    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
-        return self.entry.model
+        return [Setup(backend, own, "generate.params", self.entry, self.entry.samples, spec.generate.batch, self.entry.model)]
 
     @property
     def _sql(self) -> StepSql:
@@ -71,9 +69,10 @@ class FollowupGenerations(Answering):
             return Output({("generations", self.part): TABLES["generations"].columns.empty_table()}, 0, {"asked": 0})
         # to the backend every row is a prompt of its own: its id enters the answers' ids and starts their draws
         asks = pa.table({"prompt_id": rows["ask"], "messages": rows["messages"]})
-        backend = self.backend(ctx)
-        made = self.answer(ctx, backend, backend.prepare(asks))
-        self.note(ctx, backend)
+        (how,) = self.setups(ctx.spec)
+        with self.backend(ctx, how) as backend:
+            made = self.answer(ctx, how, backend, backend.prepare(asks))
+            self.note(ctx, backend)
         return Output({("generations", self.part): _filed(made, rows)}, rows.num_rows, {"asked": rows.num_rows, **backend.detail})
 
     def _rows(self, ctx: Context) -> pa.Table:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,9 +18,9 @@ from pydantic import Field
 
 from engine import datafiles
 from engine.errors import DataError
-from engine.generate import Backend, Job, Params, backends
+from engine.generate import POLICY, Backend, Job, Params, backends
 from engine.generate.asks import asked
-from engine.generate.rows import POLICY, generations
+from engine.generate.rows import generations
 from engine.ids import content_id, prompt_id
 from engine.registry import nearest
 
@@ -52,6 +53,7 @@ class RecordedBackend(Backend):
 
     revision = 1
     needs_model = False
+    uses_sampler = False
     Params = RecordedParams
 
     def __init__(self, job: Job) -> None:
@@ -98,17 +100,19 @@ class RecordedBackend(Backend):
         self.detail = {"prompts_skipped": len(short), "answers_unused": unused}
         return prompts.filter(pa.array(keep, pa.bool_()))
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """The recorded answers of a batch."""
+        yield self._answered(asks)
+
+    def _answered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         began, asks = time.perf_counter(), asked(self.job, batch)
         known = zip(batch.column("prompt_id").to_pylist(), batch.column("messages").to_pylist(), strict=True)
         found = {prompt: self._found(prompt, messages) for prompt, messages in known}
         taken = [found[prompt][sample] for prompt, sample in zip(asks.prompts, asks.samples, strict=True)]
         return generations(
             self.job,
-            asks.prompts,
+            asks,
             [answer.response for answer in taken],
-            samples=asks.samples,
             seconds=time.perf_counter() - began,
             actors=[answer.actor for answer in taken],
             models=[answer.model for answer in taken],

@@ -5,17 +5,20 @@ from __future__ import annotations
 
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.errors import SpecError
-from engine.generate import Backend, backends, calibrate, followup
-from engine.generate.answering import COLUMNS, Answering, Setup, in_order, own_model
+from engine.generate import POLICY, Backend, backends, calibrate, followup
+from engine.generate.answering import Answering, in_order, own_model
+from engine.generate.asks import with_samples
 from engine.generate.budget import Budget
+from engine.generate.cast import Setup, cast, drawn
 from engine.generate.until import Tally, sample
 from engine.score import waves
-from engine.spec import Spec
+from engine.spec import Generate, Spec
 from engine.specfile import at
 from engine.step import BASE, Context, Output, Ref, Step
 
@@ -23,7 +26,8 @@ TRAIN = Ref("prompts", "train")
 
 
 class Generations(Answering):
-    """The round's policy answers the round's prompts: `samples` times, as often as a plan says, or until enough are right."""
+    """The round's actors answer the round's prompts: `samples` times each; the policy as often as a plan says, or until enough
+    are right."""
 
     name, part = "generations", "rollout"
 
@@ -35,69 +39,85 @@ class Generations(Answering):
         """The answers, and where they are judged in waves the verdicts, which the score steps take over."""
         return [*super().writes(), *(("scores", f"until/{column}") for column in self.judged)]
 
-    def setup(self, spec: Spec) -> Setup:
-        own = spec.generate
-        return Setup(own.backend, own.params, "generate.params", own, own.samples, own.batch)
-
-    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
-        return "policy"
+    def setups(self, spec: Spec) -> list[Setup]:
+        return cast(spec)
 
     def draws(self, spec: Spec) -> bool:
         return super().draws(spec) or spec.generate.plan is not None  # the plan may say another temperature
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        """The policy, where the backend needs one, the round's training prompts, and the plan that it follows."""
+        """The models that answer, the round's training prompts, and the plan that the policy follows."""
         return [*self.model_refs(spec), TRAIN, *([Ref("plan", spec.generate.plan)] if spec.generate.plan else [])]
+
+    def columns(self, spec: Spec) -> tuple[str, ...]:
+        judged = ("reference", "difficulty", "meta") if spec.generate.until else ()
+        return tuple(dict.fromkeys((*super().columns(spec), *judged)))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         settings, until = super().settings(spec, round_, spec_path), spec.generate.until
         if until:
-            settings |= {"samples": None, "until": until.model_dump(mode="json"), "judge": waves.settings(spec)}
+            settings |= {"until": until.model_dump(mode="json"), "judge": waves.settings(spec)}
+            if "actors" not in settings:
+                settings["samples"] = None
         return settings
 
     def run(self, ctx: Context) -> Output:
-        """Rows in the order of the prompts, then of the samples. StepError for a plan that cannot be followed."""
-        own = ctx.spec.generate
-        columns = (*COLUMNS, "reference", "difficulty", "meta") if own.until else COLUMNS
+        """Rows in the order of the prompts, then of the actors, then of the samples. StepError for a plan that cannot be followed."""
+        columns, setups = self.columns(ctx.spec), self.setups(ctx.spec)
         prompts = ctx.read(TRAIN, columns).select(columns)
-        plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
-        budget = Budget.of(own, plan, prompts["prompt_id"].to_pylist(), self.name)
-        backend = self.backend(ctx, budget.sampler)
-        parts: dict[tuple[str, str], pa.Table] = {}
-        if own.until:
-            rows, parts, detail = self._until(ctx, backend, prompts, budget)
-        else:
-            rows, detail = self._fixed(ctx, backend, prompts, budget)
-        self.note(ctx, backend)
-        detail |= {"plan": budget.planned} if own.plan else {}
-        made = {("generations", self.part): in_order(rows, prompts), **parts}
-        return Output(made, prompts.num_rows, {**backend.detail, **detail})
+        found, parts, detail = [], dict[tuple[str, str], pa.Table](), dict[str, Any]()
+        for how in setups:
+            rows, judged, told = self._actor(ctx, how, prompts)
+            found.append(rows)
+            parts |= judged
+            detail |= {"actors": detail.get("actors", {}) | {how.actor: told}} if len(setups) > 1 else told
+        rows = in_order(pa.concat_tables(found), prompts, [how.actor for how in setups])
+        return Output({("generations", self.part): rows, **parts}, prompts.num_rows, detail)
 
-    def _fixed(self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget) -> tuple[pa.Table, dict[str, Any]]:
-        counts = [budget.samples(prompt) for prompt in prompts["prompt_id"].to_pylist()]
-        if set(counts) == {ctx.spec.generate.samples}:
-            return self.answer(ctx, backend, backend.prepare(prompts)), {}
-        asks = prompts.append_column("samples", pa.array(counts, pa.int64()))
-        asks = asks.filter(pa.array([count > 0 for count in counts], pa.bool_()))
-        return self.answer(ctx, backend, backend.prepare(asks)), {"prompts_not_asked": prompts.num_rows - asks.num_rows}
+    def _actor(self, ctx: Context, how: Setup, prompts: pa.Table) -> tuple[pa.Table, dict[tuple[str, str], pa.Table], dict[str, Any]]:
+        """(answers of one actor, the verdicts on them where it is asked in waves, what the ledger is told)."""
+        own, planned = ctx.spec.generate, how.actor == POLICY
+        if planned:
+            plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
+            assert isinstance(how.sampler, Generate)
+            budget = Budget.of(how.sampler, plan, prompts["prompt_id"].to_pylist(), self.name)
+            how = how._replace(sampler=budget.sampler)
+        asked = drawn(prompts["prompt_id"].to_pylist(), how, ctx.spec.seed, ctx.round, self.name)
+        prompts = prompts.filter(pc.is_in(prompts["prompt_id"], value_set=pa.array(asked, pa.string())))
+        journal = ctx.journal / how.actor if own.actors else ctx.journal
+        parts: dict[tuple[str, str], pa.Table] = {}
+        with self.backend(ctx, how) as backend:
+            if planned and own.until:
+                rows, parts, detail = self._until(ctx, how, backend, prompts, budget, journal)
+            else:
+                counts = [budget.samples(prompt) if planned else how.samples for prompt in asked]
+                asks = with_samples(prompts, [range(count) for count in counts])
+                detail = {"prompts_not_asked": prompts.num_rows - asks.num_rows} if asks.num_rows < prompts.num_rows else {}
+                rows = self.answer(ctx, how, backend, backend.prepare(asks), journal, self._label(how, own))
+            self.note(ctx, backend)
+            detail = {**backend.detail, **detail, **({"plan": budget.planned} if planned and own.plan else {})}
+        return rows, parts, detail
+
+    def _label(self, how: Setup, own: Generate) -> str:
+        return f"{self.name}, {how.actor}" if own.actors else self.name
 
     def _until(
-        self, ctx: Context, backend: Backend, prompts: pa.Table, budget: Budget
+        self, ctx: Context, how: Setup, backend: Backend, prompts: pa.Table, budget: Budget, journal: Path
     ) -> tuple[pa.Table, dict[tuple[str, str], pa.Table], dict[str, Any]]:
         """(answers, the verdicts on them, counts)."""
         until = ctx.spec.generate.until
         assert until is not None
         targets = {prompt: budget.target(prompt) for prompt in prompts["prompt_id"].to_pylist()}
-        most = pa.array([target.cap for target in targets.values()], pa.int64())
-        ready = backend.prepare(prompts.select(COLUMNS).append_column("samples", most)).select(COLUMNS)
+        ready = backend.prepare(with_samples(prompts, [range(target.cap) for target in targets.values()]))
         tally = Tally({prompt: targets[prompt] for prompt in ready["prompt_id"].to_pylist()}, until.bar)
         with closing(waves.Waves(ctx, prompts, self.name)) as judged:
 
             def ask(asks: pa.Table, wave: int) -> pa.Table:
-                return self.answer(ctx, backend, asks, ctx.journal / f"wave-{wave:04d}", f"{self.name}, wave {wave + 1}")
+                label = f"{self._label(how, ctx.spec.generate)}, wave {wave + 1}"
+                return self.answer(ctx, how, backend, asks, journal / f"wave-{wave:04d}", label)
 
             def score(rows: pa.Table, wave: int) -> list[float | None]:
-                return judged(rows, ctx.journal / f"judged-{wave:04d}")
+                return judged(rows, journal / f"judged-{wave:04d}")
 
             found, count = sample(ready, tally, until.wave, ask, score)
         detail = {"until": until.model_dump(mode="json"), "waves": count, **tally.detail()}
@@ -112,17 +132,14 @@ class EvalGenerations(Answering):
 
     name, part = "eval_generations", "eval"
 
-    def setup(self, spec: Spec) -> Setup:
+    def setups(self, spec: Spec) -> list[Setup]:
         """As `evaluate` says, else as `generate` does; a checkpoint cannot be measured by answers of others, so a backend
         without a model is used only where `evaluate` names it."""
         own = spec.evaluate
         if own.backend is None:
             backend, shared = own_model(spec)
-            return Setup(backend, {**shared, **own.params}, "evaluate.params", own, own.samples, own.batch)
-        return Setup(own.backend, own.params, "evaluate.params", own, own.samples, own.batch)
-
-    def model_of(self, spec: Spec) -> Literal["policy", "checkpoint", "base"]:
-        return "checkpoint"
+            return [Setup(backend, {**shared, **own.params}, "evaluate.params", own, own.samples, own.batch, "checkpoint")]
+        return [Setup(own.backend, own.params, "evaluate.params", own, own.samples, own.batch, "checkpoint")]
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The new checkpoint, where the backend needs one, and the held-out splits that the spec has."""
@@ -130,10 +147,11 @@ class EvalGenerations(Answering):
 
     def run(self, ctx: Context) -> Output:
         """Rows in the order of the splits' prompts, then of the samples."""
-        prompts = pa.concat_tables([ctx.read(ref, COLUMNS).select(COLUMNS) for ref in _held_out(ctx.spec)])
-        backend = self.backend(ctx)
-        rows = self.answer(ctx, backend, backend.prepare(prompts))
-        self.note(ctx, backend)
+        columns, (how,) = self.columns(ctx.spec), self.setups(ctx.spec)
+        prompts = pa.concat_tables([ctx.read(ref, columns).select(columns) for ref in _held_out(ctx.spec)])
+        with self.backend(ctx, how) as backend:
+            rows = self.answer(ctx, how, backend, backend.prepare(prompts))
+            self.note(ctx, backend)
         return Output({("generations", self.part): in_order(rows, prompts)}, prompts.num_rows, backend.detail)
 
     def active(self, spec: Spec, round_: int) -> bool:
@@ -172,5 +190,5 @@ def check_until(spec: Spec) -> None:
                 f"generate.until: {scorer.column} is a measure, and only verifiers can judge while answers are made",
                 hint="use generate.samples, or move it to `measure`",
             )
-    if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).needs_model:
+    if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).uses_sampler:
         raise SpecError("generate.until: at temperature 0 every trial gives the same answer", hint="set generate.temperature above 0")

@@ -7,6 +7,7 @@ stream of random numbers; `engine.generate.decode` has the loop.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +16,13 @@ import pyarrow as pa
 from engine import models
 from engine.errors import DataError, ModelError
 from engine.generate import Backend, Job, backends
-from engine.generate.asks import asked
+from engine.generate.asks import asked, samplers
 from engine.generate.rows import generations
-from engine.randomness import row_keys
+from engine.spec import Sampler
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from engine.generate.decode import Decoder
     from engine.generate.stops import Stops
 
 
@@ -43,19 +43,15 @@ class Transformers(Backend):
         return models.load_tokenizer(self._model.path, self.job.trust_remote_code)
 
     @cached_property
-    def _loaded(self) -> tuple[Decoder, Stops | None, int | None]:
-        """The decoder, the stop strings, and the most tokens that the model takes."""
-        from engine.generate.decode import Decoder
-        from engine.generate.sampler import Sampling
+    def _loaded(self) -> tuple[PreTrainedModel, set[int], Stops | None, int | None]:
+        """The model, the tokens that end an answer, the stop strings, and the most tokens that the model takes."""
         from engine.generate.stops import Stops
 
         model, tokenizer = models.load(self._model.path, self.job.device, self.job.trust_remote_code)
         sampler, config = self.job.sampler, model.config.get_text_config()
         ends = _ends(model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
         stops = Stops(sampler.stop, tokenizer, max(config.vocab_size, len(tokenizer))) if sampler.stop else None
-        how = Sampling(sampler.temperature, sampler.top_p, sampler.top_k)
-        decoder = Decoder(model, how, sampler.max_tokens, ends, stops)
-        return decoder, stops, getattr(config, "max_position_embeddings", None)
+        return model, ends, stops, getattr(config, "max_position_embeddings", None)
 
     def _encode(self, messages: list[list[dict[str, Any]]]) -> list[list[int]]:
         texts = [models.render(self._tokenizer, message, self.job.chat) for message in messages]
@@ -67,21 +63,29 @@ class Transformers(Backend):
         order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
         return prompts.take(pa.array(order, pa.int64()))
 
-    def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+    def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Answers a batch. DataError for a prompt without tokens or too long for the model."""
+        for sampler, rows in _alike(samplers(self.job, asks)):
+            yield self._answered(asks.take(pa.array(rows, pa.int64())), sampler)
+
+    def _answered(self, batch: pa.RecordBatch, sampler: Sampler) -> pa.RecordBatch:
+        """The answers to prompts that share a sampler."""
+        from engine.generate.decode import Decoder
+        from engine.generate.sampler import Sampling
+
         began, job, asks = time.perf_counter(), self.job, asked(self.job, batch)
-        decoder, stops, longest = self._loaded
+        model, ends, stops, longest = self._loaded
+        how = Sampling(sampler.temperature, sampler.top_p, sampler.top_k)
+        decoder = Decoder(model, how, sampler.max_tokens, ends, stops)
         prompts = batch.column("prompt_id").to_pylist()
         tokens = self._encode(batch.column("messages").to_pylist())
-        limits = [self._limit(prompt, ids, longest) for prompt, ids in zip(prompts, tokens, strict=True)]
-        keys = row_keys(job.seed, job.round, job.step, asks.streams)
-        answers = decoder.decode(tokens, asks.counts, keys, limits)
+        limits = [_limit(prompt, ids, longest, sampler.max_tokens) for prompt, ids in zip(prompts, tokens, strict=True)]
+        answers = decoder.decode(tokens, asks.counts, asks.keys(job), limits)
         texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return generations(
             job,
-            asks.prompts,
+            asks,
             [stops.cut(text) for text in texts] if stops else texts,
-            samples=asks.samples,
             seconds=time.perf_counter() - began,
             finish_reason=["stop" if answer.stopped else "length" for answer in answers],
             prompt_tokens=[len(ids) for ids, count in zip(tokens, asks.counts, strict=True) for _ in range(count)],
@@ -89,17 +93,26 @@ class Transformers(Backend):
             logprob=[answer.logprob for answer in answers],
         )
 
-    def _limit(self, prompt: str, ids: list[int], longest: int | None) -> int:
-        """The most tokens that an answer to a prompt may have."""
-        if not ids:
-            raise DataError("a prompt without a single token", where=f"prompt {prompt}", hint="see its messages with `rondo sql`")
-        if longest is not None and len(ids) >= longest:
-            raise DataError(
-                f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included",
-                where=f"prompt {prompt}",
-                hint="shorten or drop the prompt, or take a model with a longer context",
-            )
-        return self.job.sampler.max_tokens if longest is None else min(self.job.sampler.max_tokens, longest - len(ids))
+
+def _alike(samplers: list[Sampler]) -> list[tuple[Sampler, list[int]]]:
+    """The rows of each sampler, in order."""
+    found: dict[Sampler, list[int]] = {}
+    for row, sampler in enumerate(samplers):
+        found.setdefault(sampler, []).append(row)
+    return list(found.items())
+
+
+def _limit(prompt: str, ids: list[int], longest: int | None, most: int) -> int:
+    """The most tokens that an answer to a prompt may have."""
+    if not ids:
+        raise DataError("a prompt without a single token", where=f"prompt {prompt}", hint="see its messages with `rondo sql`")
+    if longest is not None and len(ids) >= longest:
+        raise DataError(
+            f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included",
+            where=f"prompt {prompt}",
+            hint="shorten or drop the prompt, or take a model with a longer context",
+        )
+    return most if longest is None else min(most, longest - len(ids))
 
 
 def _ends(*given: int | list[int] | None) -> set[int]:

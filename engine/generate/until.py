@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.generate.asks import with_samples
 from engine.generate.budget import Target
 
 
@@ -65,18 +66,16 @@ Scores = Callable[[pa.Table, int], list[float | None]]
 def sample(prompts: pa.Table, tally: Tally, wave: int, ask: Ask, judge: Scores) -> tuple[list[pa.Table], int]:
     """The answers of each wave, and how many waves there were.
 
-    `prompts` (prompt_id, messages) in the order in which they are asked; `ask` answers rows that also have `first` and
-    `samples`, `judge` gives the scores of answers; both get the number of the wave. The tally ends up with all of them.
+    `prompts` (prompt_id, messages) in the order in which they are asked; `ask` answers rows that also have `samples`, `judge`
+    gives the scores of answers; both get the number of the wave. The tally ends up with all of them.
     """
     found: list[pa.Table] = []
     number = 0
     while left := tally.left():
         asks = prompts.filter(pc.is_in(prompts["prompt_id"], value_set=pa.array(left, pa.string())))
         ids = asks["prompt_id"].to_pylist()
-        first = [tally.trials[p] for p in ids]
-        counts = [min(wave, tally.targets[p].cap - tally.trials[p]) for p in ids]
-        asks = asks.append_column("first", pa.array(first, pa.int64())).append_column("samples", pa.array(counts, pa.int64()))
-        rows = ask(asks, number)
+        wanted = [range(tally.trials[p], min(tally.trials[p] + wave, tally.targets[p].cap)) for p in ids]
+        rows = ask(with_samples(asks, wanted), number)
         tally.add(rows["prompt_id"].to_pylist(), judge(rows, number))
         found.append(rows)
         number += 1

@@ -35,13 +35,32 @@ class Until(Part):
     right: int | None = F(None, "right answers (score >= `bar`) after which a prompt is done", "answers", gt=0)
     wrong: int | None = F(None, "wrong answers that a prompt also needs", "answers", gt=0)
     bar: float = F(1.0, "score from which an answer is right")
+    agree: int | None = F(None, "a prompt is done when it has so many answers and all have the same final answer", "answers", gt=1)
     cap: int = F(..., "most answers a prompt", "answers", gt=0)
     wave: int = F(4, "answers a prompt between two looks", "answers", gt=0)
+
+
+class Actor(Part):
+    """Who answers. What is not given is as in `generate`."""
+
+    name: Slug = F("policy", "column `actor` of its answers")
+    model: str = F("policy", "policy, policy-N (N rounds ago, the base where there were fewer), base, or a folder or hub id of a model")
+    backend: str | None = F(None, "method of engine/generate; none: as in generate")
+    params: dict[str, Any] = F({}, "settings of the backend's own; where `backend` is given, they replace those of generate")
+    samples: int | None = F(None, "answers a prompt; none: as in generate", "answers", gt=0)
+    share: float = F(1.0, "share of the round's prompts that it is asked, drawn by lot anew each round", gt=0, le=1)
+    temperature: float | None = F(None, "0 is greedy; none: as in generate", ge=0)
+    top_p: float | None = F(None, "none: as in generate", gt=0, le=1)
+    top_k: int | None = F(None, "none: as in generate", "tokens", ge=0)
+    max_tokens: int | None = F(None, "none: as in generate", "tokens", gt=0)
 
 
 class Generate(Sampler):
     backend: str = F("transformers", "method of engine/generate")
     samples: int = F(8, "answers a prompt", "answers", gt=0)
+    actors: tuple[Actor, ...] = F((), "who answers; none: the policy alone. `until` and `plan` are about the one called policy")
+    ceiling: int | None = F(None, "most response tokens of the round, all actors together; what may not fit is not asked", "tokens", gt=0)
+    keep_tokens: bool = F(False, "keep token ids and their log-probabilities, where the backend has them")
     batch: int = F(512, "answers that are sampled together; does not change a row", "answers", gt=0)
     chat: bool | None = F(None, "use the model's chat template; none: where it has one")
     params: dict[str, Any] = F({}, "settings of the backend's own")

@@ -31,7 +31,7 @@ def _run(folder, texts=ASKED, samples=2, **values):
     )
     backend = backends.load("recorded")(job)
     ready = backend.prepare(prompts(texts).select(["prompt_id", "messages"]))
-    return backend(ready.combine_chunks().to_batches()[0]).to_pylist(), backend.detail
+    return [row for rows in backend.generate(ready.combine_chunks().to_batches()[0]) for row in rows.to_pylist()], backend.detail
 
 
 def test_answers_are_taken_in_file_order(tmp_path):

@@ -37,7 +37,7 @@ def _answer(job, texts, batch=10**6, order=None) -> list[dict]:
     ready = rows.take(pa.array(order)) if order else backend.prepare(rows)
     assert sorted(ready["prompt_id"].to_pylist()) == sorted(place)
     pieces = [ready.slice(start, batch).combine_chunks().to_batches()[0] for start in range(0, len(texts), batch)]
-    found = [row for piece in pieces for row in backend(piece).to_pylist()]
+    found = [row for piece in pieces for rows in backend.generate(piece) for row in rows.to_pylist()]
     for row in found:
         row.pop("seconds")
     return sorted(found, key=lambda row: (place[row["prompt_id"]], row["sample"]))

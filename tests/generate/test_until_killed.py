@@ -16,15 +16,22 @@ import os, signal, sys
 from pathlib import Path
 import loop_home
 from engine import operators
+from engine.lines import Lines
 
-append, place = operators.Journal.append, sys.argv[2]
+place = sys.argv[2]
 
-def deadly(self, name, batch):
-    append(self, name, batch)
-    if place in str(self.folder):
-        os.kill(os.getpid(), signal.SIGKILL)
+def deadly(kind, folder):
+    append = kind.append
 
-operators.Journal.append = deadly
+    def then(self, *given):
+        append(self, *given)
+        if place in str(folder(self)):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    kind.append = then
+
+deadly(operators.Journal, lambda journal: journal.folder)
+deadly(Lines, lambda lines: lines.path)
 loop_home.load(Path(sys.argv[1])).run()
 """
 

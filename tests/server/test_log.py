@@ -7,13 +7,15 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 
 from engine.errors import LakeError
+from engine.lines import Lines
 from engine.server import Choice, Failure, Reply, Request, ServerParams, Token
 from engine.server.client import Client
-from engine.server.log import Log, complete
+from engine.server.log import complete, replies
 from server.scripted import Scripted, echo, late, said, script, status
 
 KILLED = """
@@ -35,32 +37,32 @@ def asked(n):
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
-    replies = [
+    given = [
         Reply("a", (Choice("ä\n", "stop", (Token("ä", -0.25, {"ä": -0.25, "b": -2.0}),)), Choice("", None)), 5, 7, 2, 0.5),
         Reply("b", (Choice("x"),), None, None),
     ]
-    with Log(tmp_path / "deep" / "log") as log:
-        for reply in replies:
-            log.append(reply)
-    assert Log(tmp_path / "deep" / "log").replies() == {"a": replies[0], "b": replies[1]}
+    with Lines(tmp_path / "deep" / "log") as log:
+        for reply in given:
+            log.append([asdict(reply)])
+    assert replies(Lines(tmp_path / "deep" / "log")) == {"a": given[0], "b": given[1]}
 
 
 def test_a_torn_line_never_was(tmp_path):
     path = tmp_path / "log"
-    with Log(path) as log:
-        log.append(Reply("a", (Choice("x"),)))
-        log.append(Reply("b", (Choice("y"),)))
+    with Lines(path) as log:
+        log.append([asdict(Reply("a", (Choice("x"),)))])
+        log.append([asdict(Reply("b", (Choice("y"),)))])
     path.write_bytes(path.read_bytes()[:-9])
-    with Log(path) as log:
-        assert list(log.replies()) == ["a"]
-        log.append(Reply("c", (Choice("z"),)))
-    assert list(Log(path).replies()) == ["a", "c"]
+    with Lines(path) as log:
+        assert list(replies(log)) == ["a"]
+        log.append([asdict(Reply("c", (Choice("z"),)))])
+    assert list(replies(Lines(path))) == ["a", "c"]
 
 
 def test_a_line_that_is_no_reply_names_its_place(tmp_path):
     (tmp_path / "log").write_bytes(b'{"key": 1}\n')
     with pytest.raises(LakeError, match="log:1"):
-        Log(tmp_path / "log").replies()
+        replies(Lines(tmp_path / "log"))
 
 
 def test_failures_are_tried_again_and_the_rest_is_not(tmp_path):
@@ -89,8 +91,8 @@ def test_a_killed_client_loses_only_what_was_in_flight(tmp_path):
         process.stdout.close()
         time.sleep(0.1)  # what the dead client had sent still arrives
         sent = server.count
-        kept = Log(tmp_path / "log").replies()
+        kept = replies(Lines(tmp_path / "log"))
         assert set(seen) <= set(kept) and len(kept) >= sent - 4 - 1 and len(kept) < 200
-        replies = list(complete(Client(ServerParams(url=server.url, model="m", concurrency=4)), asked(200), tmp_path / "log"))
+        again = list(complete(Client(ServerParams(url=server.url, model="m", concurrency=4)), asked(200), tmp_path / "log"))
     assert server.count - sent == 200 - len(kept)
-    assert {reply.key: reply.choices[0].text for reply in replies} == {f"k{i}": f"re: say {i}" for i in range(200)} and len(replies) == 200
+    assert {reply.key: reply.choices[0].text for reply in again} == {f"k{i}": f"re: say {i}" for i in range(200)} and len(again) == 200

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 
 import pyarrow as pa
 
-from engine import models, operators
-from engine.generate import Backend, Job, backends
+from engine import models
+from engine.generate import Job, backends, drive
 from engine.score import ERROR, choices, forced
 from engine.score.judge import LONGEST_TEXT, Voting
 from engine.score.judge.panel import STEP, Ballot, Question
@@ -80,19 +81,12 @@ def _texts(ctx: Context, params: Voting, model: Model, prompt: Prompt, questions
         trust_remote_code=ctx.spec.models.trust_remote_code,
         spec_path=ctx.spec_path,
     )
-    backend: Backend = backends.load(BACKEND)(job)
     chats = pa.array([list(question.messages) for question in questions], CHAT)
-    asked = backend.prepare(pa.table({"prompt_id": [question.key for question in questions], "messages": chats}))
-    made = operators.run(
-        lambda: backend,
-        asked,
-        key="prompt_id",
-        batch=params.batch,
-        journal=ctx.journal / "replies",
-        progress=ctx.progress,
-        label=label,
-        per_row=params.votes,
-    )
+    with closing(backends.load(BACKEND)(job)) as backend:
+        asks = backend.prepare(pa.table({"prompt_id": [question.key for question in questions], "messages": chats}))
+        made = drive.answers(
+            backend, asks, batch=params.batch * params.votes, journal=ctx.journal / "replies", progress=ctx.progress, label=label
+        )
     columns = ["prompt_id", "sample", "response", "prompt_tokens", "response_tokens", "seconds"]
     rows: dict[str, list[dict]] = {}
     for row in made.select(columns).sort_by([("prompt_id", "ascending"), ("sample", "ascending")]).to_pylist():

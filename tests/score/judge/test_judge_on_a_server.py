@@ -10,8 +10,9 @@ import pytest
 
 from engine.errors import DataError, SpecError, StepError
 from engine.ids import canonical
+from engine.lines import Lines
 from engine.score.measured import Measured
-from engine.server.log import Log
+from engine.server import log as logged
 from score.judge.judging import ANSWERS, between, chance, compared, context, keep, measured, replies
 from server.scripted import Scripted, completion, late, said, script, status
 
@@ -141,7 +142,7 @@ def test_a_failed_request_fails_the_step_which_keeps_what_it_has(tmp_path):
             measured(ctx)
         assert "run again" in str(caught.value)
         kept, server.script = server.count, script(then=lambda handler, number, body: handler.send(200, completion("Score: 6")))
-        finished = len(Log(ctx.journal / "replies.jsonl").replies())
+        finished = len(logged.replies(Lines(ctx.journal / "replies.jsonl")))
         rows = measured(ctx)
     assert server.count - kept == 4 - finished and [row["value"] for row in rows].count(5) == finished
 
@@ -269,13 +270,13 @@ def test_a_killed_step_pays_only_for_what_was_in_flight(tmp_path):
     with Scripted(act) as server:
         path = os.pathsep.join(p for p in sys.path if p)
         process = subprocess.Popen([sys.executable, "-c", KILLED, server.url, str(tmp_path)], env=os.environ | {"PYTHONPATH": path})
-        log = Log(tmp_path / "journal" / "replies.jsonl")
-        while len(log.replies()) < 30 and process.poll() is None:
+        log = Lines(tmp_path / "journal" / "replies.jsonl")
+        while len(log.read()) < 30 and process.poll() is None:
             time.sleep(0.02)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         time.sleep(0.1)
-        sent, kept = server.count, len(log.replies())
+        sent, kept = server.count, len(log.read())
         own = {"method": "judge", "params": {"server": {"url": server.url, "model": "m", "identity": "x"}}}
         rows = measured(context(tmp_path, [("p", f"a{i}") for i in range(200)], measure=[own]))
     assert 30 <= kept < 200 and sent - kept <= 5 and server.count - sent == 200 - kept

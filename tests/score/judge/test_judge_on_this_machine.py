@@ -7,7 +7,7 @@ import math
 
 import pytest
 
-from engine import operators
+from engine.lines import Lines
 from engine.score.measured import Measured
 from engine.step import Ref
 from generate_tiny import save
@@ -82,15 +82,15 @@ def test_numbers_that_the_cache_gives_are_those_of_a_fresh_run(tmp_path, models)
 def test_a_killed_judge_goes_on(tmp_path, models, monkeypatch):
     how = {"votes": 2, "temperature": 1.0, "max_tokens": 8, "batch": 2}
     whole = told(measured(round_of(tmp_path / "whole", models, DIGIT, **how)))
-    append, made = operators.Journal.append, []
+    append, made = Lines.append, []
 
-    def dies(self, name, batch):
-        append(self, name, batch)
-        made.append(batch.num_rows)
+    def dies(self, rows):
+        append(self, rows)
+        made.append(len(rows))
         raise KeyboardInterrupt
 
     ctx = round_of(tmp_path / "killed", models, DIGIT, **how)
-    monkeypatch.setattr(operators.Journal, "append", dies)
+    monkeypatch.setattr(Lines, "append", dies)
     with pytest.raises(KeyboardInterrupt):
         measured(ctx)
     monkeypatch.undo()

@@ -20,6 +20,7 @@ from engine.spec import Spec
 if TYPE_CHECKING:
     from engine.lake import Lake
     from engine.promotion import Decision
+    from engine.warm import Warm
 
 BASE = -1
 POLICY = "policy"
@@ -49,11 +50,13 @@ class Model:
 
 @dataclass(frozen=True)
 class Device:
-    """Where torch runs; resolved once per experiment."""
+    """Where torch runs; resolved once per experiment. `attention`: what the spec asks for, else auto or auto:flash_attention_2 (see
+    `engine.attention`)."""
 
     device: str
     threads: int
     dtype: str
+    attention: str = "auto"
 
 
 @dataclass
@@ -97,6 +100,11 @@ class Context(Protocol):
     opening: int
     journal: Path
     progress: Progress
+
+    @property
+    def warm(self) -> Warm | None:
+        """Keeps a started engine for later steps; None: nobody does."""
+        ...
 
     def read(self, ref: Ref, columns: Iterable[str] | None = None) -> pa.Table:
         """Rows of a part, partition columns included, as they are now."""

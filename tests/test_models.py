@@ -1,11 +1,14 @@
+import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from engine import models
 from engine.errors import ModelError
+from engine.step import Device
 from generate_tiny import CPU, save, tokenizer
 
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}{% if add_generation_prompt %}<assistant>{% endif %}"
@@ -147,3 +150,66 @@ def test_render_with_a_template():
     assert models.render(words, one, False) == "hi"
     with pytest.raises(ModelError, match="no system role"):
         models.render(tokenizer(STRICT), [{"role": "system", "content": "s"}], None)
+
+
+@pytest.mark.parametrize(
+    ("how", "package"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True}, "bitsandbytes"),
+        ({"quant_method": "gptq", "bits": 4, "group_size": 128, "desc_act": False}, "optimum"),
+    ],
+)
+def test_quantised_weights_without_their_package_are_an_error_that_names_it(copy, how, package):
+    if importlib.util.find_spec(package):
+        pytest.skip(f"{package} is installed")
+    config = json.loads((copy / "config.json").read_text())
+    (copy / "config.json").write_text(json.dumps(config | {"quantization_config": how}))
+    with pytest.raises(ModelError, match=rf"quantised \({how['quant_method']}\).*requires.*{package}") as caught:
+        models.load(copy, CPU)
+    assert "install the package" in caught.value.hint
+    with pytest.raises(ModelError, match="do not train"):
+        models.load(copy, CPU, train=True)
+
+
+class _Loaded:
+    """Stands in for a model: remembers what it was told."""
+
+    def __init__(self):
+        self.moved = []
+
+    def to(self, *where):
+        self.moved.append(where)
+        return self
+
+    def eval(self):
+        return self
+
+
+@pytest.mark.parametrize("quantised", [False, True])
+def test_what_a_gpu_model_is_loaded_with(copy, monkeypatch, quantised):
+    """No GPU here: what transformers would be told, and where the model would go."""
+    import torch
+    import transformers
+
+    made, given = _Loaded(), {}
+
+    def from_pretrained(path, **more):
+        given.update(more)
+        return made, {"missing_keys": set(), "mismatched_keys": set()}
+
+    if quantised:
+        config = json.loads((copy / "config.json").read_text())
+        (copy / "config.json").write_text(json.dumps(config | {"quantization_config": {"quant_method": "gptq", "bits": 4}}))
+    monkeypatch.setattr(transformers.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    model, _ = models.load(copy, Device("cuda:0", 1, "bfloat16"))
+    assert model is made and given["dtype"] is torch.bfloat16 and given["use_safetensors"] is True
+    assert "attn_implementation" not in given
+    assert (given.get("device_map"), made.moved) == (({"": "cuda:0"}, []) if quantised else (None, [("cuda:0",)]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32"])
+def test_the_weights_have_the_dtype_of_the_device(tiny, dtype):
+    import torch
+
+    model, _ = models.load(tiny, replace(CPU, dtype=dtype))
+    assert {weight.dtype for weight in model.parameters()} == {getattr(torch, dtype)}

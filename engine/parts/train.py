@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from engine.parts.generate import Sampler
-from engine.parts.part import Device, F, Memory, Part, Paths, Slug
+from engine.parts.part import Batch, Device, F, Memory, Part, Paths, Slug
 
 
 class Lora(Part):
@@ -70,7 +70,7 @@ class Evaluate(Sampler):
     samples: int = F(1, "answers a held-out prompt", "answers", gt=0)
     backend: str | None = F(None, "method of engine/generate; none: as in generate")
     params: dict[str, Any] = F({}, "settings of the backend's own")
-    batch: int = F(512, "answers that are sampled together", "answers", gt=0)
+    batch: Batch = F(512, "answers that are sampled together; auto: as in generate", "answers")
     combine: str | None = F(None, "the combined score of held-out answers, where that of rollouts says little there; none: `combine`")
     metrics: tuple[str, ...] = F(("pass@1", "mean", "length", "unparseable"), "SQL files of sql/metrics; @k names k")
     by_topic: bool = F(True, "also every metric for each topic")
@@ -113,4 +113,7 @@ class Compute(Part):
     device: Device = F("auto", "cpu, cuda, cuda:N; auto: the first GPU, else the CPU")
     threads: int | Literal["auto"] = F("auto", "CPU threads of torch; auto: cores that are free at the first run", "threads")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = F("auto", "auto: bfloat16 on a GPU, float32 on a CPU")
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = F(
+        "auto", "auto: flash_attention_2 where its package, the GPU and the model have it, else sdpa, else eager"
+    )
     memory_limit: Memory = F("1.5GB", "DuckDB memory before it spills to disk", "bytes with a suffix")

@@ -43,7 +43,8 @@ class Sft:
 def _train(job: Job) -> Trained:
     start, how = time.monotonic(), job.settings
     # Weights that train are kept in float32 (half precision loses small updates); the frozen ones under an adapter are not.
-    model, tokenizer = models.load(job.model, job.device if how.lora else replace(job.device, dtype="float32"), job.trust_remote_code)
+    device = job.device if how.lora else replace(job.device, dtype="float32")
+    model, tokenizer = models.load(job.model, device, job.trust_remote_code, train=True)
     examples = _examples(job, model, tokenizer)
     ids, lengths = [e.row_id for e in examples], [len(e.ids) for e in examples]
     batches = _batches(job, ids)

@@ -189,9 +189,9 @@ def _tiny(ctx: Context, base: Base, rows: pa.Table) -> Path:
 
 
 def _named(policy: str, spec_path: Path) -> str:
-    """A model folder's digest, or the hub id as it stands: a plan must not reach for the network."""
+    """What names a model folder, or the hub id as it stands: a plan must not reach for the network."""
     folder = (spec_path.parent / Path(policy).expanduser()).absolute()
-    return models.digest(folder) if folder.is_dir() else policy
+    return models.named(folder) if folder.is_dir() else policy
 
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:

@@ -60,6 +60,11 @@ class Gradient:
         head = reader.model.get_output_embeddings()
         if head is None or not hasattr(head, "weight"):
             raise StepError("head_gradient: the model has no output head of its own", where=str(reader.tokenizer.name_or_path))
+        if hasattr(head, "base_layer"):  # PEFT's layer around the head, whose weight is not what the logits come from
+            hint = "merge the adapter into its base"
+            raise StepError(
+                "head_gradient: an adapter stands over the model's output head", where=str(reader.tokenizer.name_or_path), hint=hint
+            )
         self.head, self.head2 = head, norm2(head.weight)
 
     def __call__(self, batch: pa.RecordBatch) -> pa.RecordBatch:

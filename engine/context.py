@@ -20,6 +20,7 @@ from engine.step import BASE, POLICY, Device, Model, Progress, Ref
 if TYPE_CHECKING:
     from engine.lake import Lake
     from engine.rounds import State
+    from engine.warm import Warm
 
 
 @dataclass
@@ -39,6 +40,7 @@ class StepContext:
     progress: Progress
     state: State
     step: str
+    warm: Warm
 
     @property
     def experiment(self) -> str:

@@ -39,6 +39,11 @@ class Home:
         return self.root / "journal"
 
     @property
+    def logs(self) -> Path:
+        """What engines printed when they were last started, a folder an experiment."""
+        return self.root / "logs"
+
+    @property
     def locks(self) -> Path:
         """One lock file an experiment and device."""
         return self.root / "locks"

@@ -10,7 +10,6 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,7 +20,7 @@ from engine import specfile
 from engine.check import check
 from engine.commit import Commits
 from engine.context import StepContext, find_model
-from engine.device import resolve
+from engine.device import requested, resolve
 from engine.errors import StepError, Stopped
 from engine.home import Home
 from engine.lake import Lake
@@ -33,6 +32,7 @@ from engine.rows import records
 from engine.spec import Spec
 from engine.step import BASE, Device, Progress, Silent, Step
 from engine.tables import TABLES
+from engine.warm import Warm
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,7 @@ class Driver:
         self.lake = lake or Lake(home.lake)
         self.attempt = uuid.uuid4().hex[:12]
         self.lock = Lock(home.locks, spec.experiment, self.attempt, wait)
+        self.warm = Warm(home.locks, home.logs / spec.experiment, self.attempt)
         self._decisions: list[Decision] | None = None  # read once, again after each decision
         self.after_commit: Callable[[Entry], None] = lambda entry: None
 
@@ -82,8 +83,11 @@ class Driver:
                 shutil.rmtree(folder, ignore_errors=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.progress.end()
-        self.lock.__exit__(kind, error, trace)
+        try:
+            self.progress.end()
+            self.warm.close()
+        finally:
+            self.lock.__exit__(kind, error, trace)
 
     def state(self) -> State:
         """The experiment as the lake has it now."""
@@ -97,14 +101,13 @@ class Driver:
         opening = max((state.opening(r) for r in range(BASE, self.spec.rounds)), default=0) + 1 if bump else state.opening(round_)
         present = self.ledger.get(round_, OPENING)
         ingredients = {"opening": opening, "spec": self.spec.model_dump(mode="json")}
-        requested = self.spec.compute.model_dump(include={"device", "threads", "dtype"})
-        device = self.ledger.get(BASE, DEVICE)
-        resolved = None if device is not None and device.detail.get("requested") == requested else resolve(self.spec.compute)
+        asked, device = requested(self.spec.compute), self.ledger.get(BASE, DEVICE)
+        resolved = None if device is not None and device.detail.get("requested") == asked else resolve(self.spec.compute)
         if present is None or present.ingredients != ingredients:
             self._before(state, round_)
             self.commits.fact(round_, OPENING, ingredients, {"versions": self.lake.versions(), "spec_path": str(self.spec_path)})
         if resolved is not None:
-            self.commits.fact(BASE, DEVICE, resolved, {"requested": requested})
+            self.commits.fact(BASE, DEVICE, resolved, {"requested": asked})
 
     def _before(self, state: State, round_: int) -> None:
         """Whatever can be found wrong without work is found here, before the first write of the round."""
@@ -166,9 +169,9 @@ class Driver:
             self.progress,
             state,
             step.name,
+            self.warm,
         )
-        shared = step.on_device and device.device != "cpu"  # the CPU is shared by its threads, a GPU by nobody
-        with Lock(self.home.locks, f"device-{device.device}", attempt, wait=7 * 86400) if shared else nullcontext():
+        with self.warm.around(step, device):
             output = step.run(ctx)
         self.progress.end()
         done = self.commits.result(round_, step, fingerprint, made, attempt, output, time.monotonic() - start)

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= 2
 
-.PHONY: quickstart test test-slow test-recipes check bench clean
+.PHONY: quickstart test test-slow test-recipes test-vllm check bench clean
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -23,6 +23,9 @@ test-slow: $(VENV)/.installed  ## SIGKILL at random moments, four experiments at
 
 test-recipes: $(VENV)/.installed  ## every shipped recipe, two rounds
 	$(BIN)/python -m pytest -m recipes -n $(JOBS)
+
+test-vllm: $(VENV)/.installed  ## vLLM itself, under the Python that RONDO_VLLM_PYTHON names (none: that of the environment)
+	RONDO_VLLM_PYTHON=$(RONDO_VLLM_PYTHON) $(BIN)/python -m pytest -m vllm tests/generate/vllm
 
 check: $(VENV)/.installed  ## lint, format, types
 	$(BIN)/ruff check .

@@ -1,0 +1,5 @@
+"""What vLLM raises."""
+
+
+class VLLMClientError(Exception):
+    """A request that is not taken."""

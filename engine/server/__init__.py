@@ -17,6 +17,7 @@ from engine.errors import RondoError, SpecError
 from engine.params import Params
 
 TIMEOUT, ERROR = "timeout", "error"
+BLANK_LINE = "\n\n"
 
 
 class ServerError(RondoError):
@@ -30,10 +31,11 @@ class ServerParams(Params):
     model: str = Field(..., description="name of the model at the server")
     identity: str | None = Field(None, exclude=True, description="stands for the server in fingerprints and caches; none: its URL")
     api: Literal["chat", "completions"] = Field("chat", description="chat: messages; completions: their texts as one prompt")
+    separator: str = Field(BLANK_LINE, description="completions: what stands between the contents of two messages")
     key_env: str | None = Field(None, exclude=True, description="environment variable that holds the API key; none: no key is sent")
     concurrency: int = Field(16, gt=0, le=1024, exclude=True, description="most requests in flight; fewer while the server says 429")
     timeout: float = Field(120.0, gt=0, exclude=True, description="seconds that one try may take in all")
-    attempts: int = Field(8, gt=0, exclude=True, description="most tries of one request")
+    attempts: int = Field(8, gt=0, exclude=True, description="most tries of one request; a server that was there and is away costs none")
     patience: float = Field(600.0, gt=0, exclude=True, description="seconds after which a request is not tried again")
     backoff: float = Field(0.5, ge=0, exclude=True, description="seconds before the second try; doubled each time, up to 30")
     price_prompt: float | None = Field(None, ge=0, exclude=True, description="price of a million prompt tokens, in any currency")
@@ -57,7 +59,8 @@ class ServerParams(Params):
 
     def settings(self) -> dict[str, Any]:
         """JSON for a fingerprint: what the replies depend on. The key is nowhere in it."""
-        return self.model_dump(mode="json") | {"server": self.identity or self.base}
+        plain = self.api == "chat" or self.separator == BLANK_LINE
+        return self.model_dump(mode="json", exclude={"separator"} if plain else None) | {"server": self.identity or self.base}
 
     def cost(self, usage: Usage) -> float | None:
         """What `usage` costs; None where the prices are not given."""
@@ -70,7 +73,7 @@ class ServerParams(Params):
 class Request:
     """One question. `options` are the protocol's own fields (temperature, top_p, max_tokens, seed, n, stop, logprobs, top_logprobs).
 
-    A chat server gets `messages`; one for completions their contents, a blank line between them.
+    A chat server gets `messages`; one for completions their contents, `ServerParams.separator` between them.
     """
 
     key: str
@@ -98,10 +101,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a request has no reply: `timeout` or `error`, and in words what was seen last."""
+    """Why a request has no reply: `timeout` or `error`, and in words what was seen last. `refused`: the server does not take it."""
 
     kind: str
     words: str
+    refused: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 import struct
 import sys
@@ -101,6 +102,44 @@ def echo(handler: Handler, number: int, body: dict[str, Any]) -> None:
     handler.send(200, completion(f"re: {said(body)}"))
 
 
+def drawn(handler: Handler, number: int, body: dict[str, Any]) -> None:
+    """A model that draws letters, one a token: the same for the same messages, sampler and seed, whenever and however often asked.
+
+    Log-probabilities where they are asked; greedy at temperature 0; top_p and top_k change nothing.
+    """
+    greedy, most = body.get("temperature") == 0, body.get("max_tokens", 16)
+    choices, total = [], 0
+    for index in range(body.get("n", 1)):
+        dice = random.Random(json.dumps([said(body), None if greedy else [body.get("seed"), index, body.get("temperature")]]))
+        letters = [dice.choice("abcdefgh 123") for _ in range(dice.randrange(2, 40))]
+        text, ended = "".join(letters[:most]), len(letters) <= most
+        if cuts := [text.index(stop) for stop in body.get("stop", ()) if stop in text]:
+            text, ended = text[: min(cuts)], True
+        choices.append(choice(text, index, "stop" if ended else "length", bool(body.get("logprobs")), "messages" in body))
+        total += len(text)
+    usage = {"prompt_tokens": len(said(body)) + 1, "completion_tokens": total}
+    handler.send(200, json.dumps({"object": "chat.completion", "choices": choices, "usage": usage}))
+
+
+def choice(text: str, index: int, reason: str, logprobs: bool, chat: bool) -> dict[str, Any]:
+    """A choice of a reply; a token a letter, of -0.5 and -0.25 nats in turns."""
+    values = [-0.5 if place % 2 == 0 else -0.25 for place in range(len(text))]
+    if chat:
+        content = [{"token": letter, "logprob": value, "top_logprobs": []} for letter, value in zip(text, values, strict=True)]
+        whole: dict[str, Any] = {"message": {"role": "assistant", "content": text}, "logprobs": {"content": content} if logprobs else None}
+    else:
+        whole = {"text": text, "logprobs": {"tokens": list(text), "token_logprobs": values} if logprobs else None}
+    return {"index": index, "finish_reason": reason} | whole
+
+
+def faulty(share: float, seed: int = 1, act: Act = echo, hang: float = 0.0) -> Act:
+    """`share` of all requests meet one of the faults that servers have; `hang` is how long the slow ones take."""
+    dice = random.Random(seed)
+    faults = [status(429), status(429, retry_after="0.2"), status(500), drop, short, torn, *([late(hang)] if hang else [])]
+    plan = [dice.choice(faults) if dice.random() < share else act for _ in range(10_000)]
+    return lambda handler, number, body: plan[number % len(plan)](handler, number, body)
+
+
 def status(code: int, words: str = "busy", **headers: str) -> Act:
     """An error with the server's words."""
     own = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -160,7 +199,17 @@ def script(*acts: Act, then: Act = echo) -> Act:
     return lambda handler, number, body: (acts[number] if number < len(acts) else then)(handler, number, body)
 
 
-if __name__ == "__main__":  # a server that can be killed: python scripted.py PORT SECONDS
-    server = Scripted(late(float(sys.argv[2])), int(sys.argv[1]))
+def slowly(seconds: float, act: Act) -> Act:
+    """`act`, later."""
+
+    def wait(handler: Handler, number: int, body: dict[str, Any]) -> None:
+        time.sleep(seconds)
+        act(handler, number, body)
+
+    return wait
+
+
+if __name__ == "__main__":  # a server that can be killed: python scripted.py PORT SECONDS [draw]
+    server = Scripted(slowly(float(sys.argv[2]), drawn if "draw" in sys.argv else echo), int(sys.argv[1]))
     print(server.url, flush=True)
     server.serve_forever(0.01)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import socket
@@ -13,8 +14,12 @@ from pathlib import Path
 import httpx
 import pytest
 
+from engine import models
+from engine.generate import backends, params
 from engine.server import Request, ServerParams
 from engine.server.client import Client
+from engine.step import Model
+from generate.asking_servers import answered, asks, backend
 from generate_tiny import save
 from score.judge.judging import context, measured
 
@@ -72,3 +77,19 @@ def test_a_judge_says_the_same_behind_a_server(url, model, tmp_path):
         rows = measured(ctx)
         told.append([(row["value"], row["verdict"], json.loads(row["detail"])["texts"]) for row in rows])
     assert told[0] == told[1] and any(value is not None for value, _, _ in told[0])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("api", ["chat", "completions"])
+def test_greedy_answers_are_those_of_the_backend_transformers(url, model, tmp_path, api):
+    """Also through this server's refusal, or silence, about log-probabilities."""
+    there = backend(url, tmp_path, model=str(model), api=api, samples=1, sampler={"temperature": 0, "max_tokens": 24}, timeout=60)
+    found = answered(there, asks(20), tmp_path / "there")
+    job = dataclasses.replace(
+        there.job, model=Model(models.digest(model), model), chat=api == "chat", params=params("transformers", {}, "")
+    )
+    here = answered(backends.load("transformers")(job), asks(20), tmp_path / "here")
+    assert len(found) == 20
+    names = ("prompt_id", "sample", "response", "finish_reason", "prompt_tokens", "seed")
+    assert [[row[name] for name in names] for row in found] == [[row[name] for name in names] for row in here]
+    assert there.detail["requests"] == 20 and there.detail["response_tokens"] > 0

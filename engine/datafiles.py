@@ -1,4 +1,4 @@
-"""Rows of the files that people bring: JSONL, Parquet, CSV, or a Hugging Face dataset folder saved on disk.
+"""Rows of the files that people bring: JSONL, Parquet, CSV, a folder of Parquet files, or a Hugging Face dataset saved on disk.
 
 Each row keeps the place it came from, so that every later complaint about it can name file and line.
 """
@@ -23,7 +23,7 @@ from engine.ids import file_digest
 from engine.registry import nearest
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
-_FORMATS = ".jsonl, .ndjson, .csv (each also as .gz), .parquet, or the folder of a dataset saved with `save_to_disk`"
+_FORMATS = ".jsonl, .ndjson, .csv (each also as .gz), .parquet, or a folder of .parquet files or of a dataset saved with `save_to_disk`"
 _HF_MARKS = ("dataset_info.json", "state.json")
 _digests: dict[tuple[str, int, int], str] = {}
 
@@ -219,7 +219,13 @@ def _dataset(path: Path, table: Rows) -> None:
         splits = sorted(f"{path.name}/{p.name}" for p in path.iterdir() if p.is_dir())
         raise DataError("the folder holds several splits", where=str(path), hint=f"name one: {', '.join(splits)}")
     if not all((path / mark).is_file() for mark in _HF_MARKS):
-        raise DataError("a folder, but not a dataset saved with `save_to_disk`", where=str(path), hint=f"known: {_FORMATS}")
+        pieces = sorted(path.glob("*.parquet"))
+        if not pieces:
+            text = "a folder, but neither a dataset saved with `save_to_disk` nor one with .parquet files in it"
+            raise DataError(text, where=str(path), hint=f"known: {_FORMATS}")
+        for piece in pieces:
+            _parquet(piece, table)
+        return
     import pyarrow as pa
     from datasets import load_from_disk
 

@@ -51,6 +51,22 @@ def test_parquet_gzip_and_hugging_face_folders(tmp_path):
     assert "dict/train" in caught.value.hint
 
 
+def test_a_folder_of_parquet_files_is_read_in_the_order_of_their_names(tmp_path):
+    folder = tmp_path / "data"
+    folder.mkdir()
+    with pytest.raises(DataError, match="neither a dataset"):
+        datafiles.read("data", tmp_path)
+    (folder / "README.md").write_text("about the data")
+    for number in (1, 0):
+        pq.write_table(pa.Table.from_pylist([{"question": f"{number}{i}"} for i in "ab"]), folder / f"train-0000{number}-of-00002.parquet")
+    rows = datafiles.read("data", tmp_path)
+    assert [row["question"] for row in rows.rows] == ["0a", "0b", "1a", "1b"]
+    assert rows.place(2) == f"{folder}/train-00001-of-00002.parquet:1"
+    before = datafiles.digest("data", tmp_path)
+    pq.write_table(pa.Table.from_pylist([{"question": "0c"}]), folder / "train-00002-of-00002.parquet")
+    assert datafiles.digest("data", tmp_path) != before
+
+
 @pytest.mark.parametrize(
     ("name", "content", "where", "message"),
     [
@@ -83,7 +99,7 @@ def test_a_missing_file_and_a_folder_that_is_no_dataset(tmp_path):
         datafiles.read("trian.jsonl", tmp_path)
     assert "train.jsonl" in caught.value.hint
     (tmp_path / "folder").mkdir()
-    with pytest.raises(DataError, match="not a dataset"):
+    with pytest.raises(DataError, match="neither a dataset"):
         datafiles.read("folder", tmp_path)
 
 

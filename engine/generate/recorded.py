@@ -1,57 +1,36 @@
 """Takes answers from files that another system wrote: the backend `recorded`.
 
-A row of the files is one answer or a list of answers to one prompt. It finds its prompt by id, by messages, or by text:
-all contents joined by newlines, or the last user message alone. Answers are taken in the order of the files.
+A row of the files holds answers of one or several actors to one prompt (engine/generate/recordings.py says in which forms). It
+finds its prompt by id, by messages, or by text: all contents joined by newlines, or the last user message alone. Answers are taken
+in the order of the files; equal answers of an actor stay, unless `duplicates: first`. What the files have for prompts that the
+round does not ask, and whom they have no answers of, stands in the ledger (`rondo ask unanswered`).
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import pyarrow as pa
-from pydantic import Field
 
 from engine import datafiles
-from engine.errors import DataError
-from engine.generate import POLICY, Backend, Job, Params, backends
-from engine.generate.asks import asked
+from engine.errors import DataError, StepError
+from engine.generate import POLICY, Backend, Job, backends
+from engine.generate.asks import asked, numbers, with_samples
+from engine.generate.recordings import Recorded, RecordedParams, Recordings, read
 from engine.generate.rows import generations
-from engine.ids import content_id, prompt_id
-from engine.registry import nearest
-
-SHOWN = 5
-
-
-class RecordedParams(Params):
-    """Which files, and which column is what."""
-
-    path: str | list[str] = Field(description="JSONL, Parquet or CSV files, or a Hugging Face dataset folder, with answers")
-    prompt: str = Field("prompt", description="column with the prompt: its text, or its list of {role, content}")
-    prompt_id: str | None = Field(None, description="column with Rondo's prompt id; replaces `prompt`")
-    response: str = Field("response", description="column with the answer, or a list of answers")
-    actor: str | None = Field(None, description="column with who answered; none: policy")
-    model: str | None = Field(None, description="column with the model's name; none: recorded")
-    missing: Literal["error", "skip"] = Field("error", description="what a prompt with too few answers means")
-
-
-class Recorded(NamedTuple):
-    """One answer of the files."""
-
-    response: str
-    actor: str
-    model: str
+from engine.generate.unanswered import Unanswered
+from engine.ids import content_id
 
 
 @backends.register("recorded")
 class RecordedBackend(Backend):
-    """Reads the files once; as many answers a prompt as are asked, in the order of the files."""
+    """Reads the files once. A prompt gets the first `samples` answers of each actor of the files, or all that they have."""
 
-    revision = 1
+    revision = 2
     needs_model = False
     uses_sampler = False
     Params = RecordedParams
@@ -69,49 +48,79 @@ class RecordedBackend(Backend):
     @classmethod
     def check(cls, params: RecordedParams, spec_path: Path) -> None:
         """Reads every row of the files."""
-        _read(params, spec_path)
+        read(params, spec_path, POLICY)
+
+    @classmethod
+    def actors(cls, params: RecordedParams, spec_path: Path, actor: str) -> list[str]:
+        """Those whom the files name; `actor` where they name nobody."""
+        return list(read(params, spec_path, actor).actors)
 
     @cached_property
-    def _answers(self) -> dict[str, list[Recorded]]:
-        return _read(self._params, self.job.spec_path)
+    def _files(self) -> Recordings:
+        return read(self._params, self.job.spec_path, self.job.actor)
 
-    def _found(self, prompt: str, messages: list[dict[str, Any]]) -> list[Recorded]:
-        users = [m["content"] for m in messages if m["role"] == "user"]
-        texts = ["\n".join(m["content"] for m in messages), *users[-1:]]
-        keys = [f"id:{prompt}", *(f"text:{text.strip()}" for text in texts)]
-        return next((self._answers[key] for key in keys if key in self._answers), [])
+    def _offered(self, prompt: str, messages: list[dict[str, Any]]) -> list[Recorded]:
+        """The answers to a prompt. The place of one in this list is its number: `sample` of its row."""
+        found = self._files.of(prompt, messages)
+        if self._params.duplicates == "first":
+            first: dict[tuple[str, str], Recorded] = {}
+            for answer in found:
+                first.setdefault((answer.actor, answer.response), answer)
+            found = list(first.values())
+        return found
 
     def prepare(self, prompts: pa.Table) -> pa.Table:
-        """The prompts with enough answers. DataError that names the others, unless `missing: skip`."""
-        keep, short, unused, most = [], [], 0, asked(self.job, prompts).counts
-        for prompt, messages, samples in zip(prompts["prompt_id"].to_pylist(), prompts["messages"].to_pylist(), most, strict=True):
-            count = len(self._found(prompt, messages))
-            keep.append(count >= samples)
-            unused += max(0, count - samples) if count >= samples else count
-            if count < samples:
-                short.append(f"{prompt} ({count}): {messages[-1]['content']!r:.60}")
-        if short and (self._params.missing == "error" or not any(keep)):
-            shown = "\n  ".join(short[:SHOWN]) + (f"\n  and {len(short) - SHOWN} more" if len(short) > SHOWN else "")
+        """The prompts with the numbers of their answers. DataError that names those with too few, unless `missing: skip`.
+
+        The trial n of an actor is the n-th of its answers. With `take: samples` an actor that has fewer answers than are asked
+        gives none to that prompt; with `take: all` a prompt is only missing where nobody has answered it.
+        """
+        lost, wanted, used, seen = Unanswered(), list[list[int]](), 0, set[int]()
+        trials = numbers(self.job, prompts)
+        most = [max(tries, default=-1) + 1 for tries in trials]
+        for prompt, messages, tries in zip(prompts["prompt_id"].to_pylist(), prompts["messages"].to_pylist(), trials, strict=True):
+            offered = self._offered(prompt, messages)
+            seen |= {answer.number for answer in self._files.of(prompt, messages)}
+            places = {actor: [n for n, answer in enumerate(offered) if answer.actor == actor] for actor in self._files.actors}
+            enough = 1 if self._params.take == "all" else max(tries, default=-1) + 1
+            for actor, own in places.items():
+                if len(own) < enough and not (self._params.take == "all" and offered):
+                    who = f"{actor}: " if len(places) > 1 else ""
+                    lost.add(actor, prompt, f"{prompt} ({who}{len(own)}): {messages[-1]['content']!r:.60}")
+            found = [own for own in places.values() if len(own) >= enough]
+            taken = [n for own in found for n in (own if self._params.take == "all" else [own[trial] for trial in tries])]
+            wanted.append(sorted(taken))
+            used += len(taken)
+        if lost.prompts and (self._params.missing == "error" or not any(wanted)):
+            few = "no recorded answer" if self._params.take == "all" else f"fewer than {_span(most)} recorded answers"
             raise DataError(
-                f"{len(short)} of {len(keep)} prompts have fewer than {_span(most)} recorded answers:\n  {shown}",
+                f"{len(lost.prompts)} of {len(wanted)} prompts have {few}:\n  {lost.shown()}",
                 where=str(self._params.path),
-                hint="lower `samples`, add answers, or set params.missing: skip in the spec",
+                hint="lower `samples`, add answers, set params.take: all, or leave such prompts out with params.missing: skip",
             )
-        self.detail = {"prompts_skipped": len(short), "answers_unused": unused}
-        return prompts.filter(pa.array(keep, pa.bool_()))
+        skipped = sum(not own for own in wanted)
+        self.detail = {
+            "prompts_skipped": skipped,
+            "prompts_partly_answered": len(lost.prompts) - skipped,
+            "answers_unused": len(seen) - used,
+            "answers_unmatched": self._files.count - len(seen),
+            **lost.detail(),
+        }
+        return with_samples(prompts, wanted)
 
     def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """The recorded answers of a batch."""
-        yield self._answered(asks)
-
-    def _answered(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        began, asks = time.perf_counter(), asked(self.job, batch)
-        known = zip(batch.column("prompt_id").to_pylist(), batch.column("messages").to_pylist(), strict=True)
-        found = {prompt: self._found(prompt, messages) for prompt, messages in known}
-        taken = [found[prompt][sample] for prompt, sample in zip(asks.prompts, asks.samples, strict=True)]
-        return generations(
+        """The recorded answers of a batch. StepError for a number that the files do not reach."""
+        began, wanted = time.perf_counter(), asked(self.job, asks)
+        known = zip(asks.column("prompt_id").to_pylist(), asks.column("messages").to_pylist(), strict=True)
+        found = {prompt: self._offered(prompt, messages) for prompt, messages in known}
+        short = next(((p, n) for p, n in wanted.pairs if n >= len(found[p])), None)
+        if short:
+            text = f"answer {short[1]} to prompt {short[0]} is asked, and the files have {len(found[short[0]])}"
+            raise StepError(text, where=str(self._params.path), hint="with generate.until, params.take must be `samples`")
+        taken = [found[prompt][number] for prompt, number in wanted.pairs]
+        yield generations(
             self.job,
-            asks,
+            wanted,
             [answer.response for answer in taken],
             seconds=time.perf_counter() - began,
             actors=[answer.actor for answer in taken],
@@ -120,54 +129,5 @@ class RecordedBackend(Backend):
         )
 
 
-def _read(params: RecordedParams, spec_path: Path) -> dict[str, list[Recorded]]:
-    """Answers by prompt id ('id:...') or by text ('text:...')."""
-    found = defaultdict[str, list[Recorded]](list)
-    rows = datafiles.read(params.path, spec_path.parent)
-    for column in (params.prompt_id or params.prompt, params.response, params.actor, params.model):
-        if column is not None and column not in rows.columns:
-            raise DataError(
-                f"no column {column!r} in the recorded answers; columns: {', '.join(rows.columns)}",
-                where=rows.place(0),
-                hint=f"name it in generate.params; {nearest(column, rows.columns)}",
-            )
-    for index, row in enumerate(rows.rows):
-        place = rows.place(index)
-        actor = _name(row, params.actor, POLICY, place)
-        model = _name(row, params.model, "recorded", place)
-        texts = _responses(row.get(params.response), params.response, place)
-        found[_key(params, row, place)].extend(Recorded(text, actor, model) for text in texts)
-    return found
-
-
-def _key(params: RecordedParams, row: dict[str, Any], place: str) -> str:
-    column = params.prompt_id or params.prompt
-    value = row.get(column)
-    if isinstance(value, str) and value.strip():
-        return f"id:{value}" if params.prompt_id else f"text:{value.strip()}"
-    if not params.prompt_id and isinstance(value, list) and value and all(map(_is_message, value)):
-        return f"id:{prompt_id(value)}"
-    kind = "a prompt id" if params.prompt_id else "text or a list of {role, content}"
-    raise DataError(f"column {column!r}: expected {kind}, found {value!r:.80}", where=place)
-
-
 def _span(counts: list[int]) -> str:
     return str(counts[0]) if len(set(counts)) == 1 else f"{min(counts)} to {max(counts)}"
-
-
-def _is_message(value: Any) -> bool:
-    return isinstance(value, dict) and isinstance(value.get("role"), str) and isinstance(value.get("content"), str)
-
-
-def _responses(value: Any, column: str, place: str) -> list[str]:
-    values = value if isinstance(value, list) else [value]
-    if not values or not all(isinstance(v, str) for v in values):
-        raise DataError(f"column {column!r}: expected an answer or a list of answers, found {value!r:.80}", where=place)
-    return values
-
-
-def _name(row: dict[str, Any], column: str | None, default: str, place: str) -> str:
-    value = default if column is None else row.get(column)
-    if not isinstance(value, str) or not value:
-        raise DataError(f"column {column!r}: expected a name, found {value!r:.80}", where=place)
-    return value

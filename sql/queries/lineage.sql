@@ -1,7 +1,21 @@
--- The rows that trained a checkpoint: score, the policy that wrote them, prompt, how often they were consumed.
+-- The rows that trained a checkpoint: score, the actor and the model that wrote them, prompt, how often they were consumed.
 --   $checkpoint   digest of the checkpoint, or how it begins
 --   $limit = 100  rows at most
-SELECT experiment, round, digest, row_id, times, origin, source_round, generation_id, score, written_by, prompt_id, question, answer
+SELECT
+    experiment,
+    round,
+    digest,
+    row_id,
+    times,
+    origin,
+    source_round,
+    generation_id,
+    score,
+    actor,
+    written_by,
+    prompt_id,
+    question,
+    answer
 FROM lake.lineage
 WHERE starts_with(digest, $checkpoint)
 ORDER BY experiment, round, first_position, row_id

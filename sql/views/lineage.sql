@@ -1,5 +1,5 @@
--- From a checkpoint back: one row for each row that trained it, how often it was consumed, the score that chose it, the policy
--- that wrote it, its prompt. digest is the checkpoint.
+-- From a checkpoint back: one row for each row that trained it, how often it was consumed, the score that chose it, who
+-- wrote it (actor, and written_by: the model), its prompt. digest is the checkpoint.
 WITH consumed AS (
     SELECT experiment, round, part, digest, row_id, count(position) AS times, min(position) AS first_position
     FROM trained_rows
@@ -22,7 +22,9 @@ SELECT
     r.reason,
     r.score,
     r.verdict,
+    r.actor,
     r.written_by,
+    r.response_tokens,
     r.question,
     r.answer
 FROM consumed AS c

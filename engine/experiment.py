@@ -19,7 +19,7 @@ from engine.ledger import DEVICE, OPENING, Ledger
 from engine.promotion import Decision, person
 from engine.registry import nearest
 from engine.rounds import State
-from engine.rows import own_columns
+from engine.rows import own_columns, unpaid
 from engine.run import Done, Driver, decisions
 from engine.spec import SLUG, Spec
 from engine.step import BASE, Progress
@@ -158,7 +158,7 @@ class Experiment:
         files = self.lake.files(table, experiment=self.name, rounds=range(BASE, last + 1))
         for round_, part in sorted({(f.round, f.part) for f in files}):
             rows = own_columns(self.lake.read(table, experiment=self.name, rounds=[round_], part=part))
-            self.lake.replace(table, rows, experiment=forked.name, round=round_, part=part)
+            self.lake.replace(table, unpaid(table, rows), experiment=forked.name, round=round_, part=part)
 
 
 class Checkpoint:

@@ -32,9 +32,14 @@ def content_hash(name: str, rows: pa.Table) -> str:
 
 
 def unpaid(name: str, rows: pa.Table) -> pa.Table:
-    """Scores or comparisons that are taken from elsewhere: 0 seconds and no tokens, so that sums count what was spent once."""
-    for column, nothing in {"seconds": 0.0, "prompt_tokens": None, "response_tokens": None}.items():
-        if name in ("scores", "preferences") and column in rows.column_names:
+    """Answers, scores or comparisons that are taken from elsewhere: 0 seconds and no tokens, so that sums count what was spent once.
+
+    The tokens of answers stay: they say how long an answer is. The view `spend` knows from the ledger which answers are copies.
+    """
+    judged = {"seconds": 0.0, "prompt_tokens": None, "response_tokens": None}
+    costs: dict[str, dict[str, float | None]] = {"generations": {"seconds": 0.0}, "scores": judged, "preferences": judged}
+    for column, nothing in costs.get(name, {}).items():
+        if column in rows.column_names:
             kind = rows.schema.field(column).type
             rows = rows.set_column(rows.column_names.index(column), column, pa.repeat(pa.scalar(nothing, kind), rows.num_rows))
     return rows

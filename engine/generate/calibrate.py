@@ -33,8 +33,7 @@ class CalibrateGenerations(Answering):
 
     def setups(self, spec: Spec) -> list[Setup]:
         """As the policy answers in `generate`, but for the temperatures and the number of samples."""
-        found = next((how for how in cast(spec) if how.actor == POLICY), cast(spec)[0])
-        return [found._replace(samples=_entry(spec).samples, share=1.0)]
+        return [how._replace(samples=_entry(spec).samples, share=1.0) for how in cast(spec) if how.actor == POLICY]
 
     def draws(self, spec: Spec) -> bool:
         return any(temperature > 0 for temperature in _entry(spec).temperatures)
@@ -61,8 +60,8 @@ class CalibrateGenerations(Answering):
                 one = with_samples(ready, [wanted] * ready.num_rows)
                 asks.append(one.append_column("temperature", pa.array([temperature] * one.num_rows, pa.float64())))
             rows = in_order(self.answer(ctx, how, backend, pa.concat_tables(asks)), prompts)
-        detail = {"prompts": prompts.num_rows, "samples": entry.samples, "temperatures": list(entry.temperatures)}
-        return Output({("generations", self.part): rows}, prompts.num_rows, detail)
+        counts = {"prompts": prompts.num_rows, "samples": entry.samples, "temperatures": list(entry.temperatures)}
+        return Output({("generations", self.part): rows}, prompts.num_rows, backend.detail | counts)
 
 
 def _entry(spec: Spec) -> Calibrate:
@@ -80,9 +79,13 @@ def _first(prompts: pa.Table, most: int | None, seed: int) -> pa.Table:
 
 
 def check(spec: Spec) -> None:
-    """SpecError where answers at several temperatures cannot be had, or say nothing."""
-    if not backends.load(spec.generate.backend).uses_sampler:
+    """SpecError where nobody is called policy, or its answers cannot be had at several temperatures."""
+    policy = next((how for how in cast(spec) if how.actor == POLICY), None)
+    if policy is None:
+        text = f"calibrate: it asks the actor {POLICY!r}, and there are only {[how.actor for how in cast(spec)]}"
+        raise SpecError(text, hint=f"call one {POLICY!r}, or leave `calibrate` out")
+    if not backends.load(policy.backend).uses_sampler:
         raise SpecError(
-            f"calibrate: the backend {spec.generate.backend!r} takes answers from elsewhere and has no temperature",
+            f"calibrate: the backend {policy.backend!r} takes answers from elsewhere and has no temperature",
             hint="use a backend with a model, or leave `calibrate` out",
         )

@@ -3,21 +3,20 @@ checkpoint answers the held-out prompts), and where the spec has them a calibrat
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.errors import SpecError
-from engine.generate import POLICY, Backend, backends, calibrate, followup
+from engine.errors import StepError
+from engine.generate import POLICY, calibrate, followup
 from engine.generate.answering import Answering, in_order, own_model
-from engine.generate.asks import with_samples
 from engine.generate.budget import Budget
 from engine.generate.cast import Setup, cast, drawn
-from engine.generate.until import Tally, sample
-from engine.score import waves
+from engine.generate.ceiling import Ceiling
+from engine.generate.rollout import Answered, Rollout
+from engine.score import finals, waves
 from engine.spec import Generate, Spec
 from engine.specfile import at
 from engine.step import BASE, Context, Output, Ref, Step
@@ -27,13 +26,13 @@ TRAIN = Ref("prompts", "train")
 
 class Generations(Answering):
     """The round's actors answer the round's prompts: `samples` times each; the policy as often as a plan says, or until enough
-    are right."""
+    are right or all agree. Together they draw no more response tokens than `ceiling`."""
 
     name, part = "generations", "rollout"
 
     def __init__(self, spec: Spec) -> None:
         super().__init__(spec)
-        self.judged = [scorer.column for scorer in spec.score] if spec.generate.until else []
+        self.judged = [scorer.column for scorer in spec.score] if waves.judged(spec) else []
 
     def writes(self) -> list[tuple[str, str]]:
         """The answers, and where they are judged in waves the verdicts, which the score steps take over."""
@@ -56,75 +55,49 @@ class Generations(Answering):
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         settings, until = super().settings(spec, round_, spec_path), spec.generate.until
         if until:
-            settings |= {"until": until.model_dump(mode="json"), "judge": waves.settings(spec)}
+            settings |= {"until": until.model_dump(mode="json")}
+            settings |= {"judge": waves.settings(spec)} if self.judged else {}
+            settings |= {"finals": finals.settings(spec)} if until.agree else {}
             if "actors" not in settings:
                 settings["samples"] = None
-        return settings
+        return settings | ({"ceiling": spec.generate.ceiling} if spec.generate.ceiling else {})
 
     def run(self, ctx: Context) -> Output:
         """Rows in the order of the prompts, then of the actors, then of the samples. StepError for a plan that cannot be followed."""
         columns, setups = self.columns(ctx.spec), self.setups(ctx.spec)
         prompts = ctx.read(TRAIN, columns).select(columns)
         found, parts, detail = [], dict[tuple[str, str], pa.Table](), dict[str, Any]()
+        ceiling = Ceiling(ctx.spec.generate.ceiling)
         for how in setups:
-            rows, judged, told = self._actor(ctx, how, prompts)
+            rows, judged, told = self._actor(ctx, how, prompts, ceiling)
             found.append(rows)
             parts |= judged
             detail |= {"actors": detail.get("actors", {}) | {how.actor: told}} if len(setups) > 1 else told
-        rows = in_order(pa.concat_tables(found), prompts, [how.actor for how in setups])
-        return Output({("generations", self.part): rows, **parts}, prompts.num_rows, detail)
+        actors = [name for rows in found for name in sorted(rows["actor"].unique().to_pylist())]  # files may name theirs
+        rows = in_order(pa.concat_tables(found), prompts, actors)
+        if not rows.num_rows:
+            text = f"{self.name}: no answer fits under generate.ceiling, {ceiling.most} response tokens"
+            raise StepError(text, where="generate.ceiling", hint="raise it, or lower generate.max_tokens")
+        if ceiling.left_out:
+            text = f"the ceiling of {ceiling.most} response tokens is reached at {ceiling.spent}"
+            ctx.progress.note(f"{self.name}: {text}: {ceiling.left_out} answers are not asked")
+        return Output({("generations", self.part): rows, **parts}, prompts.num_rows, detail | ceiling.detail())
 
-    def _actor(self, ctx: Context, how: Setup, prompts: pa.Table) -> tuple[pa.Table, dict[tuple[str, str], pa.Table], dict[str, Any]]:
-        """(answers of one actor, the verdicts on them where it is asked in waves, what the ledger is told)."""
-        own, planned = ctx.spec.generate, how.actor == POLICY
-        if planned:
+    def _actor(self, ctx: Context, how: Setup, prompts: pa.Table, ceiling: Ceiling) -> Answered:
+        own, budget = ctx.spec.generate, None
+        if how.actor == POLICY:
             plan = ctx.read(Ref("plan", own.plan), ["key", "item_id", "value"]).to_pylist() if own.plan else []
             assert isinstance(how.sampler, Generate)
-            budget = Budget.of(how.sampler, plan, prompts["prompt_id"].to_pylist(), self.name)
+            budget = Budget.of(how.sampler, plan, prompts["prompt_id"].to_pylist(), self.name, judged=bool(self.judged))
             how = how._replace(sampler=budget.sampler)
         asked = drawn(prompts["prompt_id"].to_pylist(), how, ctx.spec.seed, ctx.round, self.name)
         prompts = prompts.filter(pc.is_in(prompts["prompt_id"], value_set=pa.array(asked, pa.string())))
         journal = ctx.journal / how.actor if own.actors else ctx.journal
-        parts: dict[tuple[str, str], pa.Table] = {}
+        label = f"{self.name}, {how.actor}" if own.actors else self.name
         with self.backend(ctx, how) as backend:
-            if planned and own.until:
-                rows, parts, detail = self._until(ctx, how, backend, prompts, budget, journal)
-            else:
-                counts = [budget.samples(prompt) if planned else how.samples for prompt in asked]
-                asks = with_samples(prompts, [range(count) for count in counts])
-                detail = {"prompts_not_asked": prompts.num_rows - asks.num_rows} if asks.num_rows < prompts.num_rows else {}
-                rows = self.answer(ctx, how, backend, backend.prepare(asks), journal, self._label(how, own))
+            made = Rollout(ctx, self, how, backend, prompts, budget, self.judged, ceiling, journal, label).run()
             self.note(ctx, backend)
-            detail = {**backend.detail, **detail, **({"plan": budget.planned} if planned and own.plan else {})}
-        return rows, parts, detail
-
-    def _label(self, how: Setup, own: Generate) -> str:
-        return f"{self.name}, {how.actor}" if own.actors else self.name
-
-    def _until(
-        self, ctx: Context, how: Setup, backend: Backend, prompts: pa.Table, budget: Budget, journal: Path
-    ) -> tuple[pa.Table, dict[tuple[str, str], pa.Table], dict[str, Any]]:
-        """(answers, the verdicts on them, counts)."""
-        until = ctx.spec.generate.until
-        assert until is not None
-        targets = {prompt: budget.target(prompt) for prompt in prompts["prompt_id"].to_pylist()}
-        ready = backend.prepare(with_samples(prompts, [range(target.cap) for target in targets.values()]))
-        tally = Tally({prompt: targets[prompt] for prompt in ready["prompt_id"].to_pylist()}, until.bar)
-        with closing(waves.Waves(ctx, prompts, self.name)) as judged:
-
-            def ask(asks: pa.Table, wave: int) -> pa.Table:
-                label = f"{self._label(how, ctx.spec.generate)}, wave {wave + 1}"
-                return self.answer(ctx, how, backend, asks, journal / f"wave-{wave:04d}", label)
-
-            def score(rows: pa.Table, wave: int) -> list[float | None]:
-                return judged(rows, journal / f"judged-{wave:04d}")
-
-            found, count = sample(ready, tally, until.wave, ask, score)
-        detail = {"until": until.model_dump(mode="json"), "waves": count, **tally.detail()}
-        if detail["prompts_short"]:
-            text = f"{detail['prompts_short']} of {ready.num_rows} prompts used up their trials before they had enough"
-            ctx.progress.note(f"{self.name}: {text} ({detail['deficit_right']} right, {detail['deficit_wrong']} wrong answers missing)")
-        return pa.concat_tables(found), judged.rows(), detail
+        return made
 
 
 class EvalGenerations(Answering):
@@ -177,18 +150,3 @@ def check(spec: Spec, spec_path: Path) -> None:
         for round_ in range(spec.rounds) if spec.stages else range(1):
             if step.active(at(spec, round_), round_):
                 step.settings(at(spec, round_), round_, spec_path)
-
-
-def check_until(spec: Spec) -> None:
-    """SpecError where waves cannot be judged, or give the same answer again and again."""
-    own = spec.generate
-    if own.until and not spec.score:
-        raise SpecError("generate.until: nothing says which answers are right", hint="add a verifier to `score`")
-    for scorer in spec.score if own.until else ():
-        if scorer.measure:
-            raise SpecError(
-                f"generate.until: {scorer.column} is a measure, and only verifiers can judge while answers are made",
-                hint="use generate.samples, or move it to `measure`",
-            )
-    if own.until and own.temperature == 0 and not own.plan and backends.load(own.backend).uses_sampler:
-        raise SpecError("generate.until: at temperature 0 every trial gives the same answer", hint="set generate.temperature above 0")

@@ -43,12 +43,14 @@ class Verifier(ABC):
     """Scores one answer. Loads what it needs at the first call, keeps no state that changes a verdict.
 
     `references` and `prompts` say whether it needs the reference and the prompt's last message, `fields` which keys of
-    prompts.meta; answers that agree in what it needs are scored once. `batch` rows are journaled together.
+    prompts.meta; answers that agree in what it needs are scored once. `batch` rows are journaled together. `extracts`: it
+    compares final answers, and `final` says which.
     """
 
     revision: int = 1
     references: bool = True
     prompts: bool = False
+    extracts: bool = False
     batch: int = 4096
     Params: type[Params] = Params
 
@@ -62,6 +64,10 @@ class Verifier(ABC):
     @abstractmethod
     def verify(self, answer: Answer) -> Verdict:
         """The verdict on one answer; equal answers get the same verdict (a timeout excepted)."""
+
+    def final(self, answer: Answer) -> str | None:
+        """The final answer that it would compare, in one way of writing; None where it finds none. Only where it `extracts`."""
+        raise NotImplementedError(f"{type(self).__name__} compares no final answers")
 
     def verify_all(self, answers: Sequence[Answer]) -> tuple[list[Verdict], list[float]]:
         """Verdicts and seconds of some answers, in order; a verifier that works on many at once does it here."""
@@ -83,7 +89,7 @@ class Verifier(ABC):
 _HELPERS = (
     *("steps", "verify", "combine", "latex", "latex_worker", "plain", "arithmetic"),
     *("waves", "measured", "measured_by_sql", "forced", "reader", "choices", "cache", "compared"),
-    *("expression", "rows", "human", "json_text", "method"),
+    *("expression", "rows", "human", "json_text", "method", "finals"),
 )
 verifiers: Registry[type[Verifier]] = Registry("score", not_methods=_HELPERS)
 
@@ -115,6 +121,7 @@ def check(spec: Spec) -> None:
     from engine.score import measures
     from engine.score.combine import check_combine, check_waves
     from engine.score.expression import Expression
+    from engine.score.waves import judged
 
     taken = {*TABLES["generations"].schema.names, "verdict"}
     for column in columns(spec):
@@ -138,7 +145,7 @@ def check(spec: Spec) -> None:
             raise SpecError(f"evaluate.{error.message}", hint=error.hint) from error
     if spec.combine:
         check_combine(spec.combine, columns(spec))
-        if spec.generate.until:
+        if judged(spec):
             check_waves(Expression.of(spec))
     elif spec.score and spec.score[0].column not in columns(spec):
         raise SpecError(

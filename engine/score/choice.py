@@ -78,6 +78,7 @@ class Choice(Verifier):
     are ambiguous. A statement may give an option's text in place of its label.
     """
 
+    extracts = True
     Params = ChoiceParams
 
     def fields(self) -> tuple[str, ...]:
@@ -96,6 +97,14 @@ class Choice(Verifier):
             return Verdict(0.0, UNPARSEABLE, f"ambiguous: found {', '.join(sorted(found))}")
         (label,) = found
         return Verdict(1.0, RIGHT) if label == wanted else Verdict(0.0, WRONG, f"found {label}, expected {wanted}")
+
+    def final(self, answer: Answer) -> str | None:
+        """The label that the answer settles on; None where there are several, or the prompt's options cannot be read."""
+        try:
+            found = settled(answer.response, self._options(answer.meta), self.params.several)
+        except SpecError:
+            return None
+        return min(found) if len(found) == 1 else None
 
     def _options(self, meta: Mapping[str, Any]) -> dict[str, str]:
         """The texts of the options by label, empty texts where the rows have none."""

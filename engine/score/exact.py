@@ -38,6 +38,7 @@ class ExactParams(Params):
 class Exact(Verifier):
     """right 1.0, wrong 0.0; unparseable 0.0 when the pattern finds nothing."""
 
+    extracts = True
     Params = ExactParams
 
     def __init__(self, params: ExactParams) -> None:
@@ -45,18 +46,29 @@ class Exact(Verifier):
         self._pattern = re.compile(params.pattern) if params.pattern else None
 
     def verify(self, answer: Answer) -> Verdict:
-        response, reference = answer.response, answer.reference
+        reference, text = answer.reference, self._found(answer.response)
         if reference is None:
             return Verdict(0.0, ERROR, "there is no reference to compare with")
-        text = response
-        if self._pattern:
-            match = last_match(self._pattern, response)
-            if match is None:
-                return Verdict(0.0, UNPARSEABLE, f"pattern {self._pattern.pattern!r} finds nothing")
-            text = (match[1] or "") if match.re.groups else match[0]
+        if text is None:
+            assert self._pattern
+            return Verdict(0.0, UNPARSEABLE, f"pattern {self._pattern.pattern!r} finds nothing")
         if self._plain(text) == self._plain(reference):
             return Verdict(1.0, RIGHT)
         return Verdict(0.0, WRONG, f"found {text[:80]!r}, expected {reference[:80]!r}")
+
+    def final(self, answer: Answer) -> str | None:
+        """What it compares; None where that is empty."""
+        text = self._found(answer.response)
+        return None if text is None else self._plain(text) or None
+
+    def _found(self, response: str) -> str | None:
+        """The part of an answer that counts."""
+        if not self._pattern:
+            return response
+        match = last_match(self._pattern, response)
+        if match is None:
+            return None
+        return (match[1] or "") if match.re.groups else match[0]
 
     def _plain(self, text: str) -> str:
         text = text.strip() if self.params.strip else text

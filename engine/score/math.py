@@ -29,6 +29,7 @@ class Math(Verifier):
     """
 
     batch = 1024
+    extracts = True
     Params = MathParams
 
     def __init__(self, params: MathParams) -> None:
@@ -57,6 +58,14 @@ class Math(Verifier):
             text = f"\\boxed{{{marked.text}}}" if marked.boxed else _marked_text(marked.text)
         verdict, detail = self._comparer.compare(reference, text)
         return Verdict(1.0 if verdict == RIGHT else 0.0, verdict, detail)
+
+    def final(self, answer: Answer) -> str | None:
+        """A number as a reduced fraction, its percent sign kept; anything else that is marked as its text without blanks."""
+        marked = final(answer.response)
+        found = last(answer.response) if marked is None else whole(marked.text) if marked.boxed else leading(marked.text)
+        if found is not None:
+            return f"{found.value}%" if found.percent else str(found.value)
+        return None if marked is None else "".join(marked.text.split()).strip("$.") or None
 
     def close(self) -> None:
         self._comparer.close()

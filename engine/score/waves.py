@@ -25,6 +25,14 @@ def settings(spec: Spec) -> dict[str, Any]:
     return Expression.of(spec).settings() | {"scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
 
 
+def judged(spec: Spec) -> bool:
+    """Whether answers are judged while they are made: `generate.until` waits for right or wrong ones, or a plan may say so."""
+    until = spec.generate.until
+    if until is None or not spec.score:
+        return False
+    return until.agree is None or until.right is not None or until.wrong is not None or spec.generate.plan is not None
+
+
 class Waves:
     """Scores batch after batch of answers to the same prompts; what a verifier has seen it is not asked again.
 

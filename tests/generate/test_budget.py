@@ -1,5 +1,6 @@
 """A plan over the spec's settings, and what a plan may not say."""
 
+import pyarrow as pa
 import pytest
 
 from engine.errors import StepError
@@ -34,7 +35,7 @@ def test_a_prompts_own_row_is_over_that_of_all():
     [
         (("temperature", None, "-1"), "temperature of all prompts is -1: expected a number from 0 up"),
         (("temperature", None, '"hot"'), 'is "hot": expected a number'),
-        (("temperature", "p", "1"), "temperature of item 'p' is 1: it holds for all prompts"),
+        (("temperature", "p", "-1"), "temperature of item 'p' is -1: expected a number from 0 up"),
         (("top_p", None, "0"), "top_p of all prompts is 0: expected a number above 0"),
         (("top_p", None, "1.5"), "at most 1"),
         (("samples", "p", "-1"), "samples of item 'p' is -1: expected a whole number from 0 up"),
@@ -68,3 +69,20 @@ def test_batches_hold_the_most_answers_or_one_row():
     assert batches([2, 2, 2, 2, 2], 4) == [2, 2, 1]
     assert batches([1, 9, 1, 1, 3], 4) == [1, 1, 2, 1]
     assert batches([], 4) == []
+
+
+def test_single_prompts_may_have_their_own_temperature():
+    made = _of(("temperature", "q", "0.3"), ("top_p", None, "0.9"), ("top_p", "q", "0.5"), ("temperature", "gone", "1"))
+    assert (made.sampler.temperature, made.sampler.top_p) == (1.0, 0.9)
+    assert made.planned == {"prompts_not_in_round": 1, "top_p": 0.9, "prompts_with_own_sampler": 1}
+    asks = made.with_sampler(pa.table({"prompt_id": ["q", "p"]}))
+    assert asks.to_pydict() == {"prompt_id": ["q", "p"], "temperature": [0.3, None], "top_p": [0.5, None]}
+    assert made.with_sampler(pa.table({"prompt_id": ["p"]})).column_names == ["prompt_id"]
+
+
+def test_right_answers_are_only_planned_where_some_are_judged():
+    plan = [{"key": "right", "item_id": "p", "value": "2"}]
+    until = Generate.model_validate({"until": {"agree": 2, "cap": 4}})
+    assert Budget.of(until, plan, ["p"], "generations").target("p") == Target(2, None, 4, 2)
+    with pytest.raises(StepError, match="right of item 'p' is 2: nothing says which answers are right"):
+        Budget.of(until, plan, ["p"], "generations", judged=False)

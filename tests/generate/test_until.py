@@ -7,8 +7,8 @@ import pytest
 
 from engine.errors import SpecError
 from engine.generate.budget import Target
-from engine.generate.steps import check_until, steps
-from engine.generate.until import Tally, sample
+from engine.generate.steps import steps
+from engine.generate.until import Tally, check, sample
 from engine.score import Verdict, Verifier, verifiers
 from engine.step import Ref
 from generate_tiny import Fake, prompts, save, spec, torn
@@ -141,10 +141,21 @@ def test_a_plan_gives_each_prompt_its_own_count(tmp_path, model):
     counts = [rows["prompt_id"].to_pylist().count(prompt) for prompt in ids]
     assert counts == [2, 5, 0, 2]
     assert set(rows["temperature"].to_pylist()) == {0.5}
-    assert output.detail == {"prompts_not_asked": 1, "plan": {"temperature": 0.5, "keys_for_others": ["other"]}}
+    assert output.detail["prompts_not_asked"] == 1
+    assert output.detail["plan"] == {"temperature": 0.5, "keys_for_others": ["other"]}
     plain = _rows(_fake(tmp_path / "b", model, 4, samples=5, temperature=0.5)).to_pylist()
     expected = [row for row in plain if row["sample"] < dict(zip(ids, counts, strict=True))[row["prompt_id"]]]
     assert rows.drop_columns(["seconds"]).to_pylist() == expected, "ids cover the temperature that was used"
+
+
+def test_a_plan_gives_each_prompt_its_own_temperature(tmp_path, model):
+    ids = prompts([f"q{i}" for i in range(3)])["prompt_id"].to_pylist()
+    plan = [{"key": "temperature", "item_id": ids[1], "value": "0.5"}, {"key": "top_p", "item_id": ids[2], "value": "0.25"}]
+    rows = _rows(_fake(tmp_path / "a", model, 3, plan, samples=4)).to_pylist()
+    assert {(ids.index(r["prompt_id"]), r["temperature"], r["top_p"]) for r in rows} == {(0, 1.0, 1.0), (1, 0.5, 1.0), (2, 1.0, 0.25)}
+    for number, settings in enumerate(({}, {"temperature": 0.5}, {"top_p": 0.25})):
+        plain = _rows(_fake(tmp_path / str(number), model, 3, samples=4, **settings)).to_pylist()
+        assert [r for r in rows if r["prompt_id"] == ids[number]] == [r for r in plain if r["prompt_id"] == ids[number]]
 
 
 def test_a_plan_gives_each_prompt_its_own_target(tmp_path, model):
@@ -188,9 +199,9 @@ def test_what_enters_the_fingerprint(tmp_path):
 
 def test_until_needs_a_verifier_and_draws():
     with pytest.raises(SpecError, match="nothing says which answers are right"):
-        check_until(spec(generate={"until": {"right": 1, "cap": 2}}))
+        check(spec(generate={"until": {"right": 1, "cap": 2}}))
     with pytest.raises(SpecError, match="temperature 0"):
-        check_until(spec(generate={"until": {"right": 1, "cap": 2}, "temperature": 0}, score=[{"verifier": "has_a"}]))
+        check(spec(generate={"until": {"right": 1, "cap": 2}, "temperature": 0}, score=[{"verifier": "has_a"}]))
 
 
 def test_an_answer_without_a_score_is_wrong():

@@ -29,6 +29,7 @@ def step(name, seconds=1.0, **more):
 
 RULE = {"metric": "pass@1", "x": "rounds", "tau": 0.01}
 STOP = {"settings": RULE, "points": 1, "x": 1, "value": 0.4, "in_a_row": 0, "ends": False, "why": "1 of 4 points"}
+LOST = {"actors": {"files": {"unanswered": {"big/tutor": {"count": 1, "prompts": ["p1"]}}}}}
 
 
 def opened(number):
@@ -127,7 +128,8 @@ def small(tmp_path_factory):
     for round_, number in ((-1, 0), (0, 1), (1, 1)):
         lake.put("steps", "opening", [opened(number)], round_)
         for name, seconds in (("generations", 2.0), ("checkpoint", 4.0)):
-            lake.put("steps", name, [step(name, seconds)], round_)
+            more = {"detail": json.dumps(LOST)} if name == "generations" and round_ == 1 else {}
+            lake.put("steps", name, [step(name, seconds, **more)], round_)
         if round_ >= 0:
             lake.put("plan", "mix", [{"key": "weight", "item_id": "p1", "value": "0.5", "reason": "half"}], round_)
             lake.put("prompts_dropped", "train", [{"prompt_id": "p9", "rule": "near", "twin_id": "p1", "reason": "alike"}], round_)
@@ -238,6 +240,31 @@ def test_selection_and_lineage(small):
     assert ask(small, "lineage", checkpoint="nothing") == []
     assert [(r["round"], r["generation_id"], r["reason"]) for r in ask(small, "selection", round=0)] == [(0, "p1-1", "score 1")]
     assert [(r["mean_score"], r["kept_score"]) for r in ask(small, "kept_scores")] == [(0.375, 1.0)] * 2
+
+
+def test_rows_and_tokens_by_actor(small):
+    found = [
+        tuple(r[c] for c in ("actor", "rows", "distinct_rows", "share", "tokens", "mean_score")) for r in ask(small, "trained_by_actor")
+    ]
+    assert found == [("policy", 3, 2, 1.0, 9, 1.0)]
+    assert ask(small, "trained_by_actor", experiment="other") == []
+
+
+def test_a_row_has_the_actor_of_its_answer_and_else_its_origin(small, tmp_path):
+    other = SmallLake(tmp_path)
+    other.answers([("p1", "yes", 1.0)])
+    other.answers([("p1", "better", 0.5)], part="followup/refine", actor="tutor")
+    origins = {"a": ("p1-0", "generation"), "b": ("p1-followup/refine-0", "refined"), "c": (None, "gold"), "d": ("lost", "generation")}
+    row = {"prompt_id": "p1", "messages": TALK, "weight": 1.0, "source_round": 0}
+    other.put("selected", "policy", [row | {"row_id": n, "generation_id": g, "origin": o} for n, (g, o) in origins.items()])
+    found = rows(other, "select row_id, actor, score from lake.selected_rows order by row_id")
+    assert [tuple(r.values()) for r in found] == [("a", "policy", 1.0), ("b", "tutor", 0.5), ("c", "gold", None), ("d", None, None)]
+
+
+def test_unanswered(small):
+    found = [tuple(r[c] for c in ("round", "actor", "prompt_id", "why", "question")) for r in ask(small, "unanswered")]
+    assert found == [(1, "big/tutor", "p1", "no answer", "ask p1"), (1, "big/tutor", "p2", "not asked", "ask p2")]
+    assert ask(small, "unanswered", round=0) == []
 
 
 def test_scorer_agreement_and_topics(small):

@@ -69,7 +69,7 @@ def _positions(ctx: Context, model: Model) -> int | None:
 
 def _texts(ctx: Context, params: Voting, model: Model, prompt: Prompt, questions: Sequence[Question], label: str) -> dict[str, Ballot]:
     job = Job(
-        params={},
+        params=backends.load(BACKEND).Params(),
         sampler=Sampler(temperature=params.temperature, top_p=params.top_p, max_tokens=params.max_tokens or LONGEST_TEXT),
         samples=params.votes,
         chat=ctx.spec.generate.chat,
@@ -80,6 +80,7 @@ def _texts(ctx: Context, params: Voting, model: Model, prompt: Prompt, questions
         step=STEP,
         trust_remote_code=ctx.spec.models.trust_remote_code,
         spec_path=ctx.spec_path,
+        batch=params.batch * params.votes,
     )
     chats = pa.array([list(question.messages) for question in questions], CHAT)
     with closing(backends.load(BACKEND)(job)) as backend:

@@ -12,6 +12,7 @@ import torch
 from engine import models, operators
 from engine.errors import SpecError, StepError
 from engine.generate.decode import Decoder
+from engine.generate.running import Question
 from engine.generate.sampler import Sampling
 from engine.score import forced
 from engine.score.reader import Reader
@@ -58,10 +59,12 @@ def test_what_generation_sampled_is_what_the_measure_reads(tmp_path):
     path = save(tmp_path / "m", template=TEMPLATE)
     model, words = models.load(path, CPU)
     prompt = models.encode(words, [models.render(words, [{"role": "user", "content": "abc"}], None)], None)
-    answers = Decoder(model, Sampling(), 24, {0}, None).decode(prompt, 40, np.arange(40, dtype=np.uint64), [24])
-    ended = [answer for answer in answers if answer.stopped and words(words.decode(answer.tokens))["input_ids"] == answer.tokens]
+    asked = Question(prompt[0], np.arange(40, dtype=np.uint64), Sampling(), 24)
+    answers = [answer for some in Decoder(model, {0}, None, 40).decode([asked]) for answer in some if answer.stopped]
+    texts = [words.decode(answer.tokens[:-1]) for answer in answers]
+    ended = [one for one, text in zip(answers, texts, strict=True) if words(text)["input_ids"] == one.tokens[:-1].tolist()]
     assert len(ended) > 3
-    rows = rollouts([("abc", words.decode(answer.tokens)) for answer in ended])
+    rows = rollouts([("abc", words.decode(answer.tokens[:-1])) for answer in ended])
     made = measure("logprob").measure(ReadContext(tmp_path, {"policy": path}), rows)
     assert values(made) == [answer.logprob for answer in ended]
 

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine import __version__
-from engine.commands import HomeOption, ask, audit, care, loop, setup
+from engine.commands import HomeOption, ask, audit, bench, care, loop, setup
 from engine.disk import HINT, refused
 from engine.errors import RondoError
 
@@ -88,6 +88,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.add_typer(bench.app, name="bench")
 
 
 def main() -> None:

@@ -9,9 +9,10 @@ import json
 import os
 import time
 from collections.abc import Iterable
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from engine.errors import LakeError
 
@@ -24,7 +25,7 @@ class Lines:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
+        self._file: FileIO | None = None
         self._synced = 0.0
 
     def read(self) -> list[dict[str, Any]]:
@@ -50,26 +51,30 @@ class Lines:
         """Adds lines."""
         text = b"".join(json.dumps(row, separators=(",", ":")).encode() + b"\n" for row in rows)
         try:
-            file = self._file or self._open()
-            file.write(text)
-            file.flush()
+            file, left = self._file or self._open(), memoryview(text)
+            while left:
+                left = left[file.write(left) :]
             if time.monotonic() - self._synced > SYNC:
                 os.fsync(file.fileno())
                 self._synced = time.monotonic()
         except OSError as error:
+            self._close()  # what comes next begins behind the last whole line
             raise LakeError(f"cannot write the journal: {error}", where=str(self.path), hint="free space, then run again") from error
 
-    def _open(self) -> IO[bytes]:
-        """The file behind its last whole line."""
+    def _open(self) -> FileIO:
+        """The file behind its last whole line; without a buffer, which would fail once more where a full disk closes the file."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        file = self._file = self.path.open("ab")
+        file = self._file = self.path.open("ab", buffering=0)
         file.truncate(self.path.read_bytes().rfind(b"\n") + 1)
         return file
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def __enter__(self) -> Lines:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        self._close()

@@ -10,8 +10,7 @@ from pathlib import Path
 from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
 from engine.cluster.check import check as check_clusters
 from engine.errors import DataError, SpecError
-from engine.generate import calibrate, cast, followup
-from engine.generate import steps as answers
+from engine.generate import calibrate, cast, ceiling, followup, until
 from engine.plan import steps as plans
 from engine.score import measures
 from engine.score.compared import Compared
@@ -50,11 +49,13 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         with about("generate.backend", round_):
             generate.check(one.generate.backend, one.generate.params, "generate.params", spec_path)
         with about("generate.actors", round_):
-            cast.check(one)
             for how in cast.cast(one):
                 generate.check(how.backend, dict(how.params), how.field, spec_path)
+            cast.check(one, spec_path)
         with about("generate.until", round_):
-            answers.check_until(one)
+            until.check(one)
+        with about("generate.ceiling", round_):
+            ceiling.check(one)
         if one.calibrate:
             with about("calibrate", round_):
                 calibrate.check(one)

@@ -14,6 +14,7 @@ from engine.ids import prompt_id
 from engine.lake import Lake
 from engine.spec import Spec
 from engine.step import Device, Model, Ref, Silent
+from engine.warm import Warm
 
 CPU = Device("cpu", 1, "float32")
 LETTERS = "abcdefghijklmnopqrstuvwxyz ABC0123456789+-=.?:\n"
@@ -117,6 +118,7 @@ class Fake:
     round: int = 0
     device: Device = CPU
     progress: Notes = field(default_factory=Notes)
+    warm: Warm | None = None
 
     @property
     def spec_path(self) -> Path:

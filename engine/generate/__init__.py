@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import BaseModel
@@ -18,15 +18,19 @@ from engine.params import Params, validated
 from engine.registry import Registry
 from engine.spec import Sampler
 from engine.step import Device, Model
+from engine.warm import Warm
 
 POLICY = "policy"
+TOGETHER = 512  # answers that are asked together where nothing else is said
 
 
 @dataclass(frozen=True)
 class Job:
     """What a backend is made from. `model` is None for a backend that needs none; seed, round and step root its draws.
 
-    `actor` is who answers, as the spec calls it; `keep_tokens` asks for token ids and their log-probabilities.
+    `actor` is who answers, as the spec calls it; `keep_tokens` asks for token ids and their log-probabilities; `warm` keeps an engine
+    that took long to start for later steps (None: nobody does). `batch`: answers that run together where the backend says when;
+    auto: as many as memory holds.
     """
 
     params: Any
@@ -42,6 +46,8 @@ class Job:
     spec_path: Path
     actor: str = POLICY
     keep_tokens: bool = False
+    batch: int | Literal["auto"] = TOGETHER
+    warm: Warm | None = None
 
     @property
     def stream(self) -> str:
@@ -55,13 +61,16 @@ class Backend(ABC):
     `needs_model`: answers with a model of the experiment (or a folder), which lies at `job.model`. `uses_sampler`: draws answers as
     the sampler says, or asks somebody who does. `schedules`: it takes all asks
     in one call and yields answers in the order in which they finish; others get a batch at a time. `reads`: columns of `prompts`
-    that it needs beside prompt_id and messages.
+    that it needs beside prompt_id and messages. `keeps_engine`: its model is in an engine that
+    `job.warm` keeps, not in this process. `single`: it has one answer to a prompt, however many are asked.
     """
 
     revision: ClassVar[int] = 1
     needs_model: ClassVar[bool] = True
     uses_sampler: ClassVar[bool] = True
     schedules: ClassVar[bool] = False
+    keeps_engine: ClassVar[bool] = False
+    single: ClassVar[bool] = False
     reads: ClassVar[tuple[str, ...]] = ()
     Params: ClassVar[type[BaseModel]] = Params
 
@@ -78,6 +87,14 @@ class Backend(ABC):
     def check(cls, params: Any, spec_path: Path) -> None:
         """Raises what can be found wrong with its own settings, and the files that they name, before any work."""
 
+    @classmethod
+    def actors(cls, params: Any, spec_path: Path, actor: str) -> list[str]:
+        """Who its answers are by, as in the column `actor`: the one that the spec names, or those whom its files name."""
+        return [actor]
+
+    def resumed(self, rows: list[dict[str, Any]]) -> None:  # noqa: B027 - most count nothing
+        """Is told, before it is asked, of answers that an earlier try of this step has left: they belong into its `detail`."""
+
     def prepare(self, prompts: pa.Table) -> pa.Table:
         """The prompts that it will answer, like ones side by side. Whatever it leaves out it says in `detail`."""
         return prompts
@@ -92,8 +109,9 @@ class Backend(ABC):
 
 
 _HELPERS = (
-    *("answering", "asks", "budget", "cache", "calibrate", "cast", "decode", "drive", "followup", "rows", "sampler", "steps", "stops"),
-    "until",
+    *("batching", "decode_attention", "lean", "memory", "running", "waiting"),
+    *("answering", "asks", "budget", "cache", "calibrate", "cast", "ceiling", "decode", "drive", "followup", "rows", "sampler", "steps"),
+    *("encoding", "paid", "recordings", "rollout", "stops", "unanswered", "until"),
 )
 backends: Registry[type[Backend]] = Registry("generate", not_methods=_HELPERS)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.generate import Backend, Job, backends, drive, params
+from engine.generate import TOGETHER, Backend, Job, backends, drive, params
 from engine.generate.cast import Setup, model_of, model_ref, model_settings
 from engine.spec import Sampler, Spec
 from engine.step import Context, Ref, Step
@@ -45,11 +45,12 @@ class Answering(Step):
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """Backends, samplers and samples; seed and round only where something is drawn. The batch size changes no row."""
-        found = [self._settings(how, spec, spec_path) for how in self.setups(spec)]
+        found = [self.actor_settings(how, spec, spec_path) for how in self.setups(spec)]
         settings = found[0] if len(found) == 1 else {"actors": found}
         return settings | ({"seed": spec.seed, "round": round_} if self.draws(spec) else {})
 
-    def _settings(self, how: Setup, spec: Spec, spec_path: Path) -> dict[str, Any]:
+    def actor_settings(self, how: Setup, spec: Spec, spec_path: Path) -> dict[str, Any]:
+        """What enters the fingerprint of one actor."""
         backend = backends.load(how.backend)
         own = backend.settings(params(how.backend, dict(how.params), how.field), spec_path)
         settings: dict[str, Any] = {"backend": how.backend, "revision": backend.revision, "params": own, "samples": how.samples}
@@ -70,6 +71,8 @@ class Answering(Step):
     def backend(self, ctx: Context, how: Setup) -> Iterator[Backend]:
         """The actor's backend, closed at the end."""
         made = backends.load(how.backend)
+        if made.needs_model and not made.keeps_engine and ctx.warm is not None:
+            ctx.warm.close()  # the backend loads a model itself, where the engine has filled the memory
         job = Job(
             params=params(how.backend, dict(how.params), how.field),
             sampler=how.sampler,
@@ -84,6 +87,8 @@ class Answering(Step):
             spec_path=ctx.spec_path,
             actor=how.actor,
             keep_tokens=ctx.spec.generate.keep_tokens,
+            warm=ctx.warm,
+            batch=how.batch,
         )
         backend = made(job)
         try:
@@ -94,12 +99,14 @@ class Answering(Step):
     def answer(self, ctx: Context, how: Setup, backend: Backend, asks: pa.Table, journal: Path | None = None, label: str = "") -> pa.Table:
         """The answers to prompts that the backend has prepared; finished ones are in the journal."""
         folder, label = journal or ctx.journal, label or self.name
-        return drive.answers(backend, asks, batch=how.batch, journal=folder, progress=ctx.progress, label=label)
+        return drive.answers(
+            backend, asks, batch=TOGETHER if how.batch == "auto" else how.batch, journal=folder, progress=ctx.progress, label=label
+        )
 
     def note(self, ctx: Context, backend: Backend) -> None:
         """Says what the backend has left out."""
         for what, count in backend.detail.items():
-            if count:
+            if count and not isinstance(count, dict):
                 ctx.progress.note(f"{self.name}: {what.replace('_', ' ')}: {count}")
 
 

@@ -38,6 +38,8 @@ def answers(backend: Backend, asks: pa.Table, *, batch: int, journal: Path, prog
         for row in kept:
             _settle(left, _pair(row, log.path), label)
         found = [_table(kept, schema, log.path)]
+        if kept:
+            backend.resumed(kept)
         progress.begin(label, len(wanted), done=len(kept), unit="answers")
         for piece in _pieces(backend, without(backend.job, asks, {_pair(row, log.path) for row in kept}), batch):
             for rows in backend.generate(piece):

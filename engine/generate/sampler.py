@@ -8,6 +8,7 @@ that are computed for the row alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -50,14 +51,27 @@ def draw(logits: torch.Tensor, uniforms: torch.Tensor, how: Sampling, noise: flo
     return Draws(*(torch.cat([getattr(part, name) for part in parts]) for name in ("tokens", "logprobs", "sure")))
 
 
+def draw_each(logits: torch.Tensor, uniforms: torch.Tensor, hows: Sequence[Sampling]) -> Draws:
+    """`draw` with a sampler for each row; a single one stands for all rows."""
+    if len(distinct := dict.fromkeys(hows)) == 1:
+        return draw(logits, uniforms, hows[0])
+    tokens = torch.empty(len(hows), dtype=torch.int64, device=logits.device)
+    found = Draws(tokens, torch.empty_like(uniforms), torch.empty_like(tokens, dtype=torch.bool))
+    for how in distinct:
+        rows = torch.tensor([row for row, one in enumerate(hows) if one == how], device=logits.device)
+        got = draw(logits[rows], uniforms[rows], how)
+        found.tokens[rows], found.logprobs[rows], found.sure[rows] = got.tokens, got.logprobs, got.sure
+    return found
+
+
 def _draw(logits: torch.Tensor, uniforms: torch.Tensor, how: Sampling, noise: float) -> Draws:
-    low, high = torch.aminmax(logits, dim=1, keepdim=True)
-    high = high.double()
-    slack = noise * torch.maximum(high.abs(), low.double().abs()).squeeze(1)
+    # amax and amin take a tenth of the time of aminmax on a CPU (torch 2.13)
+    low, high = logits.amin(dim=1, keepdim=True).double(), logits.amax(dim=1, keepdim=True).double()
+    slack = noise * torch.maximum(high.abs(), low.abs()).squeeze(1)
     shifted = logits.double() - high
     plain = shifted.exp()
     if how.greedy:
-        tokens, sure = _greedy(shifted, slack)
+        tokens, sure = _greedy(logits, slack)
         return Draws(tokens, _logprob(shifted, tokens, plain.sum(dim=1)), sure)
     slack = 2 * slack / how.temperature
     scaled = shifted / how.temperature if how.temperature != 1 else shifted
@@ -84,13 +98,15 @@ def _logprob(shifted: torch.Tensor, tokens: torch.Tensor, total: torch.Tensor) -
     return shifted.gather(1, tokens.unsqueeze(1)).squeeze(1) - total.log()
 
 
-def _greedy(shifted: torch.Tensor, slack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+def _greedy(logits: torch.Tensor, slack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The largest logit's token, the lowest id of equals."""
-    if shifted.shape[1] == 1:
-        return torch.zeros_like(slack, dtype=torch.int64), torch.ones_like(slack, dtype=torch.bool)
-    best = torch.topk(shifted, 2, dim=1).values
-    tokens = (shifted == best[:, :1]).int().argmax(dim=1)  # argmax of equal values gives the first on every device
-    return tokens, best[:, 0] - best[:, 1] > 2 * slack
+    if logits.device.type == "cpu" and logits.dtype in (torch.float32, torch.float64):
+        tokens = torch.from_numpy(logits.numpy(force=True).argmax(axis=1))  # a tenth of the time of torch's on a CPU
+    else:
+        tokens = logits.argmax(dim=1)
+    place = tokens.unsqueeze(1)
+    others = logits.scatter(1, place, float("-inf")).amax(dim=1)
+    return tokens, (logits.gather(1, place).squeeze(1).double() - others.double()) > 2 * slack
 
 
 def _filtered(scaled: torch.Tensor, masses: torch.Tensor, how: Sampling, slack: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

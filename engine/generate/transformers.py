@@ -1,7 +1,7 @@
 """Answers with a model of transformers in this process: the backend `transformers`.
 
-Prompts are batched by length, go through the model once for all their answers, and every answer draws from its own
-stream of random numbers; `engine.generate.decode` has the loop.
+Prompts of like length go through the model once for all their answers, and every answer draws from its own stream of random
+numbers; `engine.generate.decode` has the loop.
 """
 
 from __future__ import annotations
@@ -9,34 +9,59 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
+from pydantic import Field
 
 from engine import models
-from engine.errors import DataError, ModelError
+from engine.errors import ModelError
 from engine.generate import Backend, Job, backends
-from engine.generate.asks import asked, samplers
+from engine.generate.asks import Asked, asked, samplers
+from engine.generate.encoding import ends, room, token_ids
 from engine.generate.rows import generations
-from engine.spec import Sampler
+from engine.params import Params
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+    from engine.generate.decode import Decoder
+    from engine.generate.running import Answer, Question
     from engine.generate.stops import Stops
+
+FRESH = 1.0  # seconds after which finished answers are handed on, though few
+LOGPROB_DECIMALS = 4  # of a token; the last digit may depend on the batch
+
+
+class TransformersParams(Params):
+    """Settings of the backend `transformers`; none changes a row."""
+
+    batching: Literal["static", "continuous", "auto"] = Field(
+        "auto",
+        description="when waiting prompts join: once the batch is empty, or as answers end; auto: what is faster in the first batches",
+    )
 
 
 @backends.register("transformers")
 class Transformers(Backend):
-    """Loads the tokenizer when it sorts prompts and the model when it answers the first batch."""
+    """Loads the tokenizer when it sorts prompts and the model when it answers the first of them."""
 
     revision = 1
+    schedules = True
+    Params = TransformersParams
 
     def __init__(self, job: Job) -> None:
         super().__init__(job)
         if job.model is None:
             raise ModelError("the backend 'transformers' needs a model, found none", where=job.step)
         self._model = job.model
+        self._decoder: Decoder | None = None
+
+    @classmethod
+    def settings(cls, params: TransformersParams, spec_path: Any) -> dict[str, Any]:
+        """None of its settings changes a row."""
+        return {}
 
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
@@ -45,76 +70,119 @@ class Transformers(Backend):
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, set[int], Stops | None, int | None]:
         """The model, the tokens that end an answer, the stop strings, and the most tokens that the model takes."""
+        from engine.generate import decode_attention
         from engine.generate.stops import Stops
 
         model, tokenizer = models.load(self._model.path, self.job.device, self.job.trust_remote_code)
+        if self.job.device.attention == "auto":
+            decode_attention.use(model)
         sampler, config = self.job.sampler, model.config.get_text_config()
-        ends = _ends(model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
+        last = ends(model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
         stops = Stops(sampler.stop, tokenizer, max(config.vocab_size, len(tokenizer))) if sampler.stop else None
-        return model, ends, stops, getattr(config, "max_position_embeddings", None)
-
-    def _encode(self, messages: list[list[dict[str, Any]]]) -> list[list[int]]:
-        texts = [models.render(self._tokenizer, message, self.job.chat) for message in messages]
-        return models.encode(self._tokenizer, texts, self.job.chat)
+        return model, last, stops, getattr(config, "max_position_embeddings", None)
 
     def prepare(self, prompts: pa.Table) -> pa.Table:
         """Longest prompts first: a batch then needs little padding, and what does not fit in memory fails at once."""
-        lengths = [len(ids) for ids in self._encode(prompts["messages"].to_pylist())]
+        lengths = [len(ids) for ids in token_ids(self._tokenizer, prompts["messages"].to_pylist(), self.job.chat)]
         order = sorted(range(len(lengths)), key=lambda row: -lengths[row])
         return prompts.take(pa.array(order, pa.int64()))
 
     def generate(self, asks: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
-        """Answers a batch. DataError for a prompt without tokens or too long for the model."""
-        for sampler, rows in _alike(samplers(self.job, asks)):
-            yield self._answered(asks.take(pa.array(rows, pa.int64())), sampler)
+        """Answers as they end, `job.batch` of them at a time. DataError for a prompt without tokens or too long for the model,
+        ModelError where memory does not hold one answer, or for `batching: continuous` with a model that cannot do it."""
+        wanted, questions = asked(self.job, asks), self._questions(asks)
+        if not wanted.prompts:
+            return
+        first = [0, *accumulate(wanted.counts)]
+        held: list[Answer]
+        decoder = self._decoder = self._decoder or self._start(questions)
+        began, held = time.perf_counter(), []
+        try:
+            for ended in decoder.decode(questions):
+                held += ended
+                if held and (len(held) >= decoder.size // 4 or time.perf_counter() - began > FRESH):
+                    yield self._rows(wanted, questions, first, held, time.perf_counter() - began)
+                    began, held = time.perf_counter(), []
+            if held:
+                yield self._rows(wanted, questions, first, held, time.perf_counter() - began)
+        finally:
+            self._tell(decoder)
 
-    def _answered(self, batch: pa.RecordBatch, sampler: Sampler) -> pa.RecordBatch:
-        """The answers to prompts that share a sampler."""
-        from engine.generate.decode import Decoder
+    def _questions(self, asks: pa.RecordBatch) -> list[Question]:
+        from engine.generate.running import Question
         from engine.generate.sampler import Sampling
 
-        began, job, asks = time.perf_counter(), self.job, asked(self.job, batch)
-        model, ends, stops, longest = self._loaded
-        how = Sampling(sampler.temperature, sampler.top_p, sampler.top_k)
-        decoder = Decoder(model, how, sampler.max_tokens, ends, stops)
-        prompts = batch.column("prompt_id").to_pylist()
-        tokens = self._encode(batch.column("messages").to_pylist())
-        limits = [_limit(prompt, ids, longest, sampler.max_tokens) for prompt, ids in zip(prompts, tokens, strict=True)]
-        answers = decoder.decode(tokens, asks.counts, asks.keys(job), limits)
-        texts = self._tokenizer.batch_decode([a.tokens for a in answers], skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        wanted, longest = asked(self.job, asks), self._loaded[3]
+        keys, first = wanted.keys(self.job), [0, *accumulate(wanted.counts)]
+        tokens = token_ids(self._tokenizer, asks.column("messages").to_pylist(), self.job.chat)
+        rows = zip(asks.column("prompt_id").to_pylist(), tokens, samplers(self.job, asks), strict=True)
+        return [
+            Question(
+                ids,
+                keys[first[row] : first[row + 1]],
+                Sampling(sampler.temperature, sampler.top_p, sampler.top_k),
+                room(prompt, ids, longest, sampler.max_tokens),
+            )
+            for row, (prompt, ids, sampler) in enumerate(rows)
+        ]
+
+    def _start(self, questions: list[Question]) -> Decoder:
+        from engine.generate import memory
+        from engine.generate.decode import Decoder
+
+        model, last, stops, _ = self._loaded
+        way, size = self.job.params.batching, self.job.batch
+        if size == "auto":
+            longest = max(len(question.prompt) for question in questions)
+            size = memory.fitting(model, longest, max(question.limit for question in questions))
+        decoder = Decoder(model, last, stops, size, way)
+        if way == "continuous" and not decoder.roomy:
+            raise ModelError(
+                "batching: continuous, but layers of this model keep other things than all keys and values (a sliding window, a state)",
+                where=str(self._model.path),
+                hint="set params.batching to auto or static",
+            )
+        self._asked_size = size
+        return decoder
+
+    def _rows(self, wanted: Asked, questions: list[Question], first: list[int], held: list[Answer], seconds: float) -> pa.RecordBatch:
+        """The rows of answers that have ended."""
+        _, last, stops, _ = self._loaded
+        places = [first[answer.question] + answer.sample for answer in held]
+        drawn = [answer.tokens.tolist() for answer in held]
+        said = [tokens[:-1] if tokens[-1] in last else tokens for tokens in drawn]
+        texts = self._tokenizer.batch_decode(said, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        keep = self.job.keep_tokens
         return generations(
-            job,
-            asks,
+            self.job,
+            Asked(
+                [1] * len(held),
+                [wanted.prompts[place] for place in places],
+                [wanted.samples[place] for place in places],
+                [wanted.samplers[place] for place in places],
+            ),
             [stops.cut(text) for text in texts] if stops else texts,
-            seconds=time.perf_counter() - began,
-            finish_reason=["stop" if answer.stopped else "length" for answer in answers],
-            prompt_tokens=[len(ids) for ids, count in zip(tokens, asks.counts, strict=True) for _ in range(count)],
-            response_tokens=[answer.drawn for answer in answers],
-            logprob=[answer.logprob for answer in answers],
+            seconds=seconds,
+            finish_reason=["stop" if answer.stopped else "length" for answer in held],
+            prompt_tokens=[len(questions[answer.question].prompt) for answer in held],
+            response_tokens=[len(tokens) for tokens in drawn],
+            logprob=[answer.logprob for answer in held],
+            tokens=drawn if keep else None,
+            token_logprobs=[(answer.logprobs.round(LOGPROB_DECIMALS) + 0.0).tolist() for answer in held] if keep else None,
         )
 
+    def _tell(self, decoder: Decoder) -> None:
+        """What of the batches is worth knowing: for the ledger, and for the user where memory was not enough."""
+        told: dict[str, Any] = {"answers": decoder.size, "way": decoder.batching.way}
+        if decoder.batching.found:
+            told["tokens_per_second"] = {way: round(rate) for way, rate in decoder.batching.found.items()}
+        if not decoder.roomy:
+            told["why"] = "layers keep other things than all keys and values, so that no prompt can join a running batch"
+        self.detail["batching"] = told
+        if decoder.size < self._asked_size:
+            self.detail["answers_at_once_after_memory_was_full"] = decoder.size
 
-def _alike(samplers: list[Sampler]) -> list[tuple[Sampler, list[int]]]:
-    """The rows of each sampler, in order."""
-    found: dict[Sampler, list[int]] = {}
-    for row, sampler in enumerate(samplers):
-        found.setdefault(sampler, []).append(row)
-    return list(found.items())
-
-
-def _limit(prompt: str, ids: list[int], longest: int | None, most: int) -> int:
-    """The most tokens that an answer to a prompt may have."""
-    if not ids:
-        raise DataError("a prompt without a single token", where=f"prompt {prompt}", hint="see its messages with `rondo sql`")
-    if longest is not None and len(ids) >= longest:
-        raise DataError(
-            f"the prompt has {len(ids)} tokens and the model takes {longest}, answer included",
-            where=f"prompt {prompt}",
-            hint="shorten or drop the prompt, or take a model with a longer context",
-        )
-    return most if longest is None else min(most, longest - len(ids))
-
-
-def _ends(*given: int | list[int] | None) -> set[int]:
-    """End tokens of the generation config, the model config and the tokenizer together."""
-    return {int(token) for value in given if value is not None for token in (value if isinstance(value, list) else [value])}
+    def close(self) -> None:
+        """Frees the model."""
+        self._decoder = None
+        self.__dict__.pop("_loaded", None)

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import model_validator
 
-from engine.parts.part import F, Part, Slug
+from engine.parts.part import Batch, F, Part, Slug
 
 # names of other steps and parts begin so
 TAKEN = {
@@ -61,12 +61,12 @@ class Generate(Sampler):
     actors: tuple[Actor, ...] = F((), "who answers; none: the policy alone. `until` and `plan` are about the one called policy")
     ceiling: int | None = F(None, "most response tokens of the round, all actors together; what may not fit is not asked", "tokens", gt=0)
     keep_tokens: bool = F(False, "keep token ids and their log-probabilities, where the backend has them")
-    batch: int = F(512, "answers that are sampled together; does not change a row", "answers", gt=0)
+    batch: Batch = F(512, "answers that are sampled together; changes no row; auto: what fits in memory, on a CPU at most 512", "answers")
     chat: bool | None = F(None, "use the model's chat template; none: where it has one")
     params: dict[str, Any] = F({}, "settings of the backend's own")
     until: Until | None = F(None, "sample each prompt in waves until it has enough; replaces `samples`")
     plan: Slug | None = F(
-        None, "entry of `plan` with keys temperature, top_p, samples, right, wrong, cap; item_id null: all prompts, or for counts a prompt"
+        None, "entry of `plan` with keys temperature, top_p, samples, right, wrong, cap; item_id: a prompt, or null: all prompts"
     )
 
 

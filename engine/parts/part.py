@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from annotated_types import Len
+from annotated_types import Gt, Len
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 SLUG = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
@@ -39,6 +39,7 @@ Slug = Annotated[str, AfterValidator(_slug)]
 ScorerName = Annotated[str, AfterValidator(_scorer)]
 Device = Annotated[str, AfterValidator(_device)]
 Memory = Annotated[str, AfterValidator(_memory)]
+Batch = Annotated[int, Gt(0)] | Literal["auto"]
 Paths = str | Annotated[list[str], Len(min_length=1)]
 
 

@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -23,21 +24,24 @@ def _texts(n: int, seed: int = 1) -> list[str]:
     return [f"{i}:" + "".join(rng.choices(LETTERS[:-1], k=rng.randint(0, 25))) for i in range(n)]
 
 
-def _job(folder, samples=4, step="generations", seed=5, round_=0, **sampler):
+def _job(folder, samples=4, step="generations", seed=5, round_=0, batching="static", keep_tokens=False, **sampler):
     sampler = spec(generate={"max_tokens": 16} | sampler).generate
-    model = Model(models.digest(folder), folder)
-    return Job(backends.load("transformers").Params(), sampler, samples, None, model, CPU, seed, round_, step, False, folder / "spec.yaml")
+    model, params = Model(models.digest(folder), folder), backends.load("transformers").Params(batching=batching)
+    plain = Job(params, sampler, samples, None, model, CPU, seed, round_, step, False, folder / "spec.yaml")
+    return replace(plain, keep_tokens=keep_tokens)
 
 
-def _answer(job, texts, batch=10**6, order=None) -> list[dict]:
-    """Rows in the order of texts; `order` shuffles the prompts before they are cut into batches."""
-    backend = backends.load("transformers")(job)
+def _answer(job, texts, batch=10**6, order=None, more=None) -> list[dict]:
+    """Rows in the order of texts, `batch` answers at a time; `order` shuffles the prompts before, `more` are further columns of asks."""
+    backend = backends.load("transformers")(replace(job, batch=batch))
     rows = prompts(texts).select(["prompt_id", "messages"])
     place = {prompt: i for i, prompt in enumerate(rows["prompt_id"].to_pylist())}
     ready = rows.take(pa.array(order)) if order else backend.prepare(rows)
     assert sorted(ready["prompt_id"].to_pylist()) == sorted(place)
-    pieces = [ready.slice(start, batch).combine_chunks().to_batches()[0] for start in range(0, len(texts), batch)]
-    found = [row for piece in pieces for rows in backend.generate(piece) for row in rows.to_pylist()]
+    for name, values in (more or {}).items():
+        ready = ready.append_column(name, pa.array([values[place[prompt]] for prompt in ready["prompt_id"].to_pylist()]))
+    found = [row for rows in backend.generate(ready.combine_chunks().to_batches()[0]) for row in rows.to_pylist()]
+    assert backend.detail["batching"]["answers"] == batch
     for row in found:
         row.pop("seconds")
     return sorted(found, key=lambda row: (place[row["prompt_id"]], row["sample"]))
@@ -45,16 +49,18 @@ def _answer(job, texts, batch=10**6, order=None) -> list[dict]:
 
 @pytest.mark.parametrize("how", [{}, {"temperature": 0.7, "top_p": 0.9, "top_k": 20}])
 def test_batch_size_and_order_do_not_change_a_row(folders, how):
-    texts = _texts(320)
+    texts = _texts(90)
     job = _job(folders["llama"], **how)
     whole = _answer(job, texts)
-    assert len(whole) == 320 * 4
-    assert len({row["response"] for row in whole}) > 1000
+    assert len(whole) == 90 * 4
+    assert len({row["response"] for row in whole}) > 250
     assert {row["finish_reason"] for row in whole} == {"stop", "length"}
-    for batch in (7, 64):
+    for batch in (9, 64):
         assert _answer(job, texts, batch) == whole
-    shuffled = random.Random(3).sample(range(320), 320)
-    assert _answer(job, texts, 50, shuffled) == whole
+        assert _answer(_job(folders["llama"], batching="continuous", **how), texts, batch) == whole
+    shuffled = random.Random(3).sample(range(90), 90)
+    for batching in ("static", "continuous", "auto"):
+        assert _answer(_job(folders["llama"], batching=batching, **how), texts, 50, shuffled) == whole
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -160,14 +166,15 @@ def test_a_missing_model_is_an_error(folders, tmp_path):
         backends.load("transformers")(Job(**job.__dict__ | {"model": Model("x", tmp_path / "gone")})).prepare(prompts(["a"]))
 
 
-def test_noise_of_a_batch_does_not_reach_the_rows(folders, monkeypatch):
+@pytest.mark.parametrize("batching", ["static", "continuous"])
+def test_noise_of_a_batch_does_not_reach_the_rows(folders, monkeypatch, batching):
     """Logits of batches are disturbed, far more than rounding does; draws made again from the row alone keep every answer."""
     import torch
 
-    from engine.generate import decode
+    from engine.generate import decode, sampler
 
-    texts, job = _texts(60), _job(folders["llama"])
-    forward, draw, noise = decode.Decoder._forward, decode.draw, 2e-3
+    texts, job = _texts(60), _job(folders["llama"], batching=batching)
+    forward, draw, noise = decode.Decoder._forward, sampler.draw, 2e-3
     disturbed = torch.Generator().manual_seed(0)
 
     def noisy(self, ids, mask, positions, cache, every=False):
@@ -177,8 +184,122 @@ def test_noise_of_a_batch_does_not_reach_the_rows(folders, monkeypatch):
         signs = torch.randint(0, 2, logits.shape, generator=disturbed) * 2 - 1
         return logits + 0.9 * noise * logits.abs().amax(dim=1, keepdim=True) * signs
 
-    plain = [row["response"] for row in _answer(job, texts)]
+    plain = [row["response"] for row in _answer(job, texts, 100)]
     monkeypatch.setattr(decode.Decoder, "_forward", noisy)
-    assert [row["response"] for row in _answer(job, texts)] != plain, "the disturbance must be large enough to matter"
-    monkeypatch.setattr(decode, "draw", lambda logits, u, how, noise=noise: draw(logits, u, how, noise))
-    assert [row["response"] for row in _answer(job, texts)] == plain
+    assert [row["response"] for row in _answer(job, texts, 100)] != plain, "the disturbance must be large enough to matter"
+    monkeypatch.setattr(sampler, "draw", lambda logits, u, how, noise=noise: draw(logits, u, how, noise))
+    assert [row["response"] for row in _answer(job, texts, 100)] == plain
+
+
+@pytest.mark.parametrize("kind", ["llama", "gpt2"])
+def test_prompts_that_join_a_running_batch_change_no_row(folders, kind):
+    """Lengths of all kinds, stop strings, limits, several samples, and a sampler for each row: static and continuous, row by row."""
+    texts = _texts(45, seed=4) + ["long " * 15, "b", "another " * 9]
+    order = random.Random(9).sample(range(len(texts)), len(texts))
+    rng = random.Random(2)
+    more = {
+        "temperature": [rng.choice([0.0, 0.7, 1.3]) for _ in texts],
+        "top_p": [rng.choice([1.0, 0.9]) for _ in texts],
+        "top_k": [rng.choice([0, 5]) for _ in texts],
+        "max_tokens": [rng.choice([1, 4, 24, 40]) for _ in texts],
+        "samples": [sorted(rng.sample(range(9), rng.randint(1, 6))) for _ in texts],
+    }
+    made = {
+        batching: _answer(_job(folders[kind], batching=batching, keep_tokens=True, max_tokens=40, stop=("a", "12")), texts, 16, order, more)
+        for batching in ("static", "continuous", "auto")
+    }
+    for rows in made.values():
+        for row in rows:
+            row.pop("token_logprobs")
+    assert made["continuous"] == made["static"] == made["auto"]
+    assert len(made["static"]) == sum(map(len, more["samples"]))
+    assert len({row["response_tokens"] for row in made["static"]}) > 10
+    alone = [
+        row for i in range(0, len(texts), 9) for row in made["static"] if row["prompt_id"] == prompts([texts[i]])["prompt_id"][0].as_py()
+    ]
+    own = [
+        _answer(
+            _job(folders[kind], keep_tokens=True, max_tokens=40, stop=("a", "12")),
+            [texts[i]],
+            16,
+            None,
+            {k: [v[i]] for k, v in more.items()},
+        )
+        for i in range(0, len(texts), 9)
+    ]
+    for row in (flat := [row for rows in own for row in rows]):
+        row.pop("token_logprobs")
+    assert flat == alone
+
+
+def test_rows_join_while_others_run(folders, monkeypatch):
+    """Otherwise the test above would compare static batching with itself."""
+    from engine.generate import decode
+
+    joined, join = [], decode.RoomyCache.join
+    monkeypatch.setattr(decode.RoomyCache, "join", lambda self, *given: (joined.append(len(given[-1])), join(self, *given)))
+    _answer(_job(folders["llama"], batching="continuous"), _texts(80), 16)
+    assert len(joined) > 5
+    assert sum(joined) > 100
+    joined.clear()
+    _answer(_job(folders["llama"]), _texts(80), 16)
+    assert not joined
+
+
+def test_continuous_batching_needs_layers_that_keep_everything(folders):
+    with pytest.raises(ModelError, match=r"batching: continuous.*sliding window"):
+        _answer(_job(folders["mistral"], batching="continuous"), _texts(3))
+    backend = backends.load("transformers")(_job(folders["mistral"], batching="auto"))
+    rows = backend.prepare(prompts(_texts(40)).select(["prompt_id", "messages"])).combine_chunks().to_batches()[0]
+    assert sum(found.num_rows for found in backend.generate(rows)) == 160
+    assert backend.detail["batching"]["way"] == "static"
+    assert "no prompt can join" in backend.detail["batching"]["why"]
+
+
+def test_auto_measures_both_and_keeps_the_faster(folders):
+    backend = backends.load("transformers")(replace(_job(folders["llama"], batching="auto"), batch=16))
+    rows = backend.prepare(prompts(_texts(40)).select(["prompt_id", "messages"])).combine_chunks().to_batches()[0]
+    assert sum(found.num_rows for found in backend.generate(rows)) == 160
+    told = backend.detail["batching"]
+    assert told["way"] == max(told["tokens_per_second"], key=told["tokens_per_second"].__getitem__)
+    assert set(told["tokens_per_second"]) == {"static", "continuous"}
+
+
+def test_few_answers_and_half_precision_are_nothing_to_measure(folders):
+    from engine.generate import decode
+
+    backend = backends.load("transformers")(replace(_job(folders["llama"], batching="auto"), batch=16))
+    rows = backend.prepare(prompts(_texts(9)).select(["prompt_id", "messages"])).combine_chunks().to_batches()[0]
+    assert sum(found.num_rows for found in backend.generate(rows)) == 36
+    assert backend.detail["batching"] == {"answers": 16, "way": "continuous"}
+    model, _ = models.load(folders["llama"], CPU)
+    half = decode.Decoder(model.bfloat16(), {0}, None, 1)
+    half.batching.begins(100, 1)
+    assert half.batching.way == "continuous"  # rows may depend on it there, and must not depend on a clock
+
+
+def test_batching_stays_out_of_the_fingerprint(tmp_path):
+    backend = backends.load("transformers")
+    assert all(backend.settings(backend.Params(batching=way), tmp_path) == {} for way in ("static", "continuous", "auto"))
+
+
+@pytest.mark.parametrize("batching", ["static", "continuous"])
+def test_kept_tokens_are_those_of_a_plain_pass(folders, batching):
+    import torch
+
+    texts = _texts(30)
+    rows = _answer(_job(folders["llama"], 2, batching=batching, keep_tokens=True), texts, 16)
+    model, words = models.load(folders["llama"], CPU)
+    by_id = dict(zip(prompts(texts)["prompt_id"].to_pylist(), texts, strict=True))
+    for row in rows:
+        prompt, tokens = words(by_id[row["prompt_id"]])["input_ids"], row["tokens"]
+        assert len(tokens) == row["response_tokens"] == len(row["token_logprobs"])
+        assert (tokens[-1] == 0) == (row["finish_reason"] == "stop")
+        assert words.decode(tokens, skip_special_tokens=True) == row["response"]
+        with torch.inference_mode():
+            logps = model(torch.tensor([prompt + tokens])).logits[0].double().log_softmax(1)[len(prompt) - 1 : -1]
+        own = logps.gather(1, torch.tensor(tokens).unsqueeze(1)).squeeze(1)
+        assert row["token_logprobs"] == pytest.approx(own.tolist(), abs=1e-4)
+    assert {row["finish_reason"] for row in rows} == {"stop", "length"}
+    plain = _answer(_job(folders["llama"], 2, batching=batching), texts, 16)
+    assert [row | {"tokens": None, "token_logprobs": None} for row in rows] == plain

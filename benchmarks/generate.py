@@ -23,10 +23,10 @@ import numpy as np
 import torch
 
 from engine import models
-from engine.generate import decode_attention
-from engine.generate.decode import Decoder
-from engine.generate.running import Question
-from engine.generate.sampler import Sampling
+from engine.generate.decoding import attention
+from engine.generate.decoding.decode import Decoder
+from engine.generate.decoding.running import Question
+from engine.generate.decoding.sampler import Sampling
 from engine.randomness import row_keys
 from engine.step import Device
 
@@ -79,7 +79,7 @@ class Ours(Plain):
 
     def __init__(self, folder: Path, most: int, end: int, way: str) -> None:
         super().__init__(folder, most, end)
-        decode_attention.use(self.model)
+        attention.use(self.model)
         self.way = way
 
     def __call__(self, prompts: Answers, size: int, samples: int) -> Answers:

@@ -109,9 +109,8 @@ class Backend(ABC):
 
 
 _HELPERS = (
-    *("batching", "decode_attention", "lean", "memory", "running", "waiting"),
-    *("answering", "asks", "budget", "cache", "calibrate", "cast", "ceiling", "decode", "drive", "followup", "rows", "sampler", "steps"),
-    *("encoding", "paid", "recordings", "rollout", "stops", "unanswered", "until"),
+    *("answering", "asks", "budget", "calibrate", "cast", "ceiling", "drive", "encoding", "followup", "paid", "recordings", "rollout"),
+    *("rows", "steps", "unanswered", "until"),
 )
 backends: Registry[type[Backend]] = Registry("generate", not_methods=_HELPERS)
 

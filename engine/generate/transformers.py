@@ -1,7 +1,7 @@
 """Answers with a model of transformers in this process: the backend `transformers`.
 
 Prompts of like length go through the model once for all their answers, and every answer draws from its own stream of random
-numbers; `engine.generate.decode` has the loop.
+numbers; `engine.generate.decoding.decode` has the loop.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from engine.params import Params
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from engine.generate.decode import Decoder
-    from engine.generate.running import Answer, Question
-    from engine.generate.stops import Stops
+    from engine.generate.decoding.decode import Decoder
+    from engine.generate.decoding.running import Answer, Question
+    from engine.generate.decoding.stops import Stops
 
 FRESH = 1.0  # seconds after which finished answers are handed on, though few
 LOGPROB_DECIMALS = 4  # of a token; the last digit may depend on the batch
@@ -70,12 +70,12 @@ class Transformers(Backend):
     @cached_property
     def _loaded(self) -> tuple[PreTrainedModel, set[int], Stops | None, int | None]:
         """The model, the tokens that end an answer, the stop strings, and the most tokens that the model takes."""
-        from engine.generate import decode_attention
-        from engine.generate.stops import Stops
+        from engine.generate.decoding import attention
+        from engine.generate.decoding.stops import Stops
 
         model, tokenizer = models.load(self._model.path, self.job.device, self.job.trust_remote_code)
         if self.job.device.attention == "auto":
-            decode_attention.use(model)
+            attention.use(model)
         sampler, config = self.job.sampler, model.config.get_text_config()
         last = ends(model.generation_config.eos_token_id, config.eos_token_id, tokenizer.eos_token_id)
         stops = Stops(sampler.stop, tokenizer, max(config.vocab_size, len(tokenizer))) if sampler.stop else None
@@ -109,8 +109,8 @@ class Transformers(Backend):
             self._tell(decoder)
 
     def _questions(self, asks: pa.RecordBatch) -> list[Question]:
-        from engine.generate.running import Question
-        from engine.generate.sampler import Sampling
+        from engine.generate.decoding.running import Question
+        from engine.generate.decoding.sampler import Sampling
 
         wanted, longest = asked(self.job, asks), self._loaded[3]
         keys, first = wanted.keys(self.job), [0, *accumulate(wanted.counts)]
@@ -127,8 +127,8 @@ class Transformers(Backend):
         ]
 
     def _start(self, questions: list[Question]) -> Decoder:
-        from engine.generate import memory
-        from engine.generate.decode import Decoder
+        from engine.generate.decoding import memory
+        from engine.generate.decoding.decode import Decoder
 
         model, last, stops, _ = self._loaded
         way, size = self.job.params.batching, self.job.batch

@@ -171,7 +171,7 @@ def test_noise_of_a_batch_does_not_reach_the_rows(folders, monkeypatch, batching
     """Logits of batches are disturbed, far more than rounding does; draws made again from the row alone keep every answer."""
     import torch
 
-    from engine.generate import decode, sampler
+    from engine.generate.decoding import decode, sampler
 
     texts, job = _texts(60), _job(folders["llama"], batching=batching)
     forward, draw, noise = decode.Decoder._forward, sampler.draw, 2e-3
@@ -234,7 +234,7 @@ def test_prompts_that_join_a_running_batch_change_no_row(folders, kind):
 
 def test_rows_join_while_others_run(folders, monkeypatch):
     """Otherwise the test above would compare static batching with itself."""
-    from engine.generate import decode
+    from engine.generate.decoding import decode
 
     joined, join = [], decode.RoomyCache.join
     monkeypatch.setattr(decode.RoomyCache, "join", lambda self, *given: (joined.append(len(given[-1])), join(self, *given)))
@@ -266,7 +266,7 @@ def test_auto_measures_both_and_keeps_the_faster(folders):
 
 
 def test_few_answers_and_half_precision_are_nothing_to_measure(folders):
-    from engine.generate import decode
+    from engine.generate.decoding import decode
 
     backend = backends.load("transformers")(replace(_job(folders["llama"], batching="auto"), batch=16))
     rows = backend.prepare(prompts(_texts(9)).select(["prompt_id", "messages"])).combine_chunks().to_batches()[0]

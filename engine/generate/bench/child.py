@@ -35,7 +35,7 @@ def main() -> int:
     except ImportError as error:
         tell({"failed": "refused", "reason": f"cannot be imported here: {error}"})
     except (MemoryError, RuntimeError) as error:
-        from engine.generate.memory import is_full
+        from engine.generate.decoding.memory import is_full
 
         if not is_full(error):
             raise

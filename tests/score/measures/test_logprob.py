@@ -11,9 +11,9 @@ import torch
 
 from engine import models, operators
 from engine.errors import SpecError, StepError
-from engine.generate.decode import Decoder
-from engine.generate.running import Question
-from engine.generate.sampler import Sampling
+from engine.generate.decoding.decode import Decoder
+from engine.generate.decoding.running import Question
+from engine.generate.decoding.sampler import Sampling
 from engine.score import forced
 from engine.score.reader import Reader
 from engine.step import Ref

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from engine.generate.running import Question
+from engine.generate.decoding.running import Question
 
 
 class Share(NamedTuple):

@@ -4,7 +4,7 @@ In a model of some million parameters most of a step goes into calling modules, 
 that nobody reads. Here the projections of a layer are joined, rotary tables are kept, and the last layer is computed for the last
 token alone. It serves float32 models of exactly that class whose layers are as they were made (no adapters, no biases, not
 quantised), up to `MOST` parameters: joined weights are copies, and in a large model the arithmetic is all that counts. Logits
-differ from the model's by rounding, less than `engine.generate.sampler.NOISE` allows for.
+differ from the model's by rounding, less than `engine.generate.decoding.sampler.NOISE` allows for.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from torch.nn import functional as F  # noqa: N812 - its usual name
 from transformers import LlamaForCausalLM, PreTrainedModel
 from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
-from engine.generate.decode_attention import grouped
+from engine.generate.decoding.attention import grouped
 
 if TYPE_CHECKING:
-    from engine.generate.cache import RoomyCache
+    from engine.generate.decoding.cache import RoomyCache
 
 MOST = 50_000_000  # parameters
 FIXED = ("default", "linear", "llama3")  # rotary positions whose frequencies do not change with the length of a text

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from engine.generate.sampler import Sampling, draw
+from engine.generate.decoding.sampler import Sampling, draw
 from engine.randomness import row_keys, uniforms
 
 N, V = 4000, 23
@@ -122,7 +122,7 @@ def test_extreme_uniforms_stay_inside():
 def test_large_vocabularies_are_drawn_in_blocks(monkeypatch):
     logits, u = _logits(100), _uniforms(100)
     whole = draw(logits, u, Sampling())
-    monkeypatch.setattr("engine.generate.sampler.CHUNK", V * 7)
+    monkeypatch.setattr("engine.generate.decoding.sampler.CHUNK", V * 7)
     parts = draw(logits, u, Sampling())
     assert torch.equal(whole.tokens, parts.tokens)
     assert torch.equal(whole.logprobs, parts.logprobs)

@@ -4,9 +4,9 @@ import pytest
 import torch
 import transformers as hf
 
-from engine.generate import decode_attention, lean
-from engine.generate.cache import RoomyCache
-from engine.generate.sampler import NOISE
+from engine.generate.decoding import attention, lean
+from engine.generate.decoding.cache import RoomyCache
+from engine.generate.decoding.sampler import NOISE
 
 
 def _model(shared=2, heads=4, layers=2, **more):
@@ -112,10 +112,10 @@ def test_attention_of_one_query_is_that_of_the_library(make):
 
     whole = torch.cat([mask, torch.ones(3, 1, dtype=torch.int64)], 1)
     expected = step(whole)
-    assert not decode_attention.used(plain)
-    assert decode_attention.use(plain) and decode_attention.used(plain)
+    assert not attention.used(plain)
+    assert attention.use(plain) and attention.used(plain)
     for form in (whole, whole.bool()[:, None, None]):
         assert torch.allclose(step(form), expected, atol=1e-5)
     eager = make()
     eager.set_attn_implementation("eager")
-    assert not decode_attention.use(eager)
+    assert not attention.use(eager)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.generate.sampler import Sampling
+from engine.generate.decoding.sampler import Sampling
 
 
 @dataclass(frozen=True)

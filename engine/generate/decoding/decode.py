@@ -4,7 +4,7 @@ Prompts are padded on the left and go through the model once, whatever the numbe
 repeated for those, every answer draws from its own stream of random numbers, and finished answers leave. With continuous
 batching waiting prompts take their places (Yu et al., "Orca", OSDI 2022), else they wait until the batch is empty. A row's
 tokens do not depend on the batch: draws that the rounding of a batch could change are made again from the row alone (see
-`engine.generate.sampler`).
+`engine.generate.decoding.sampler`).
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ import torch
 from transformers import PreTrainedModel
 
 from engine.errors import ModelError
-from engine.generate import decode_attention, lean, memory
-from engine.generate.batching import Batching, Way
-from engine.generate.cache import RoomyCache
-from engine.generate.running import Answer, Question, Rows
-from engine.generate.sampler import Draws, Sampling, draw, draw_each
-from engine.generate.stops import Stops
-from engine.generate.waiting import Share, Waiting
+from engine.generate.decoding import attention, lean, memory
+from engine.generate.decoding.batching import Batching, Way
+from engine.generate.decoding.cache import RoomyCache
+from engine.generate.decoding.running import Answer, Question, Rows
+from engine.generate.decoding.sampler import Draws, Sampling, draw, draw_each
+from engine.generate.decoding.stops import Stops
+from engine.generate.decoding.waiting import Share, Waiting
 from engine.randomness import uniforms
 
 SHRINK = 0.8  # dead rows leave once the live ones are at most this share of the batch, and nobody takes their place
@@ -43,7 +43,7 @@ class Decoder:
         # In half precision a batch's rounding is too large to draw again; there rows may differ between batch sizes.
         self._exact = model.dtype in (torch.float32, torch.float64)
         self.roomy = RoomyCache(model).roomy
-        own = self.roomy and decode_attention.used(model)
+        own = self.roomy and attention.used(model)
         self._lean, self._takes_mask = lean.of(model) if own else None, own
         if way == "auto" and not self._exact:
             way = "continuous"  # a choice by the clock would change rows

@@ -41,7 +41,7 @@ def _rows(backend, texts=TEXTS):
 
 def _limit(monkeypatch, most, error):
     """The model takes at most `most` rows; returns how many rows each pass had."""
-    from engine.generate import decode
+    from engine.generate.decoding import decode
 
     forward, seen = decode.Decoder._forward, []
 
@@ -90,7 +90,7 @@ def test_a_prompt_with_more_samples_than_fit_is_answered_in_parts(folder):
 
 
 def test_auto_takes_what_fits(folder, monkeypatch):
-    from engine.generate import memory
+    from engine.generate.decoding import memory
 
     model, _ = models.load(folder, CPU)
     # 2 tensors * 2 layers * 4 heads * 8 wide * 4 bytes * 30 tokens, with room to grow; activations; logits
@@ -117,7 +117,8 @@ def test_the_spec_takes_auto_and_whole_numbers():
 
 @pytest.mark.parametrize("batching", ["static", "continuous"])
 def test_a_killed_step_repeats_at_most_one_batch(folder, tmp_path, monkeypatch, batching):
-    from engine.generate import decode, transformers
+    from engine.generate import transformers
+    from engine.generate.decoding import decode
 
     monkeypatch.setattr(transformers, "FRESH", 10**6)  # a slow machine hands answers on no sooner
     forward, join = decode.Decoder._forward, decode.Decoder._join

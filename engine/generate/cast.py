@@ -85,13 +85,17 @@ def model_settings(name: str, spec_path: Path) -> dict[str, Any]:
     return {} if model_ref(name) else {"model": models.digest(models.resolve(name, spec_path))}
 
 
+def share_of(how: Setup, prompts: int) -> int:
+    """How many of so many prompts an actor is asked."""
+    return min(prompts, max(1, math.ceil(how.share * prompts - 1e-9)))
+
+
 def drawn(prompts: Sequence[str], how: Setup, seed: int, round_: int, step: str) -> list[str]:
     """The prompts that an actor is asked: `share` of them, rounded up and at least one, by lot from (seed, round, step, actor, prompt)."""
     if how.share == 1:
         return list(prompts)
     keys = row_keys(seed, round_, step, [f"share/{how.actor}/{prompt}" for prompt in prompts])
-    most = max(1, math.ceil(how.share * len(prompts) - 1e-9))
-    first = sorted(range(len(prompts)), key=lambda i: (int(keys[i]), prompts[i]))[:most]
+    first = sorted(range(len(prompts)), key=lambda i: (int(keys[i]), prompts[i]))[: share_of(how, len(prompts))]
     return [prompts[i] for i in sorted(first)]
 
 

@@ -94,9 +94,9 @@ class Transformers(Backend):
         if not wanted.prompts:
             return
         first = [0, *accumulate(wanted.counts)]
-        held: list[Answer]
         decoder = self._decoder = self._decoder or self._start(questions)
-        began, held = time.perf_counter(), []
+        held: list[Answer] = []
+        began = time.perf_counter()
         try:
             for ended in decoder.decode(questions):
                 held += ended

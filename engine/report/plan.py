@@ -10,6 +10,7 @@ from typing import Any
 from engine import specfile
 from engine.device import resolve
 from engine.experiment import Experiment, key
+from engine.generate.cast import cast, share_of
 from engine.ledger import DEVICE, OPENING, Entry, Ledger
 from engine.rounds import State, Verdict
 from engine.spec import Spec
@@ -122,12 +123,15 @@ def _round(state: State, round_: int, before: int | None, rates: Rates, ledger: 
 
 
 def expected(spec: Spec, step: str, entries: Mapping[tuple[int, str], Entry]) -> int | None:
-    """Rows that a step will give, where the spec (and the held-out prompts) fix them; None otherwise."""
+    """Rows that a step will give, where the spec (and the held-out prompts) fix them; None otherwise.
+
+    Plans, `until` and a ceiling are not followed: they may ask less.
+    """
     prompts = spec.prompts.per_round
     if step == "prompts":
         return prompts
     if step == "generations" or step == "score" or step.startswith("scores_"):
-        return prompts * spec.generate.samples if prompts else None
+        return sum(share_of(how, prompts) * how.samples for how in cast(spec)) if prompts else None
     if step.startswith("eval_"):
         held = entries.get((BASE, "heldout"))
         return held.rows_in * spec.evaluate.samples if held else None

@@ -61,7 +61,7 @@ EDITS = [
         "samples: 4",
         "backend: vlm, samples: 4",
         "bad.yaml:14: ",
-        ["no generate method 'vlm'", "allowed: recorded, transformers"],
+        ["no generate method 'vlm'", "did you mean 'vllm'?"],
         id="unknown backend",
     ),
     case(

@@ -11,6 +11,7 @@ from engine.generate import POLICY
 from engine.generate.asks import asked, with_samples
 from engine.generate.cast import cast, drawn
 from engine.generate.steps import steps
+from engine.report.plan import expected
 from engine.step import Ref
 from generate_tiny import Fake, prompts, save, spec
 
@@ -141,3 +142,10 @@ def test_two_actors_with_one_model_share_no_stream_and_no_id(tmp_path):
     own = next(step for step in steps(alone) if step.name == "generations")
     ctx = Fake(alone, tmp_path / "alone", ctx.parts, model)
     assert own.run(ctx).rows["generations", "rollout"]["response"].to_pylist() == by[POLICY]
+
+
+def test_a_plan_counts_the_answers_of_every_actor() -> None:
+    actors = [{"name": "policy", "samples": 4}, {"name": "gold", "backend": "gold", "share": 0.3}, {"name": "b", "model": "base"}]
+    made = spec(prompts={"train": "t.jsonl", "per_round": 10}, generate={"samples": 2, "actors": actors})
+    assert expected(made, "generations", {}) == 10 * 4 + 3 + 10 * 2
+    assert expected(made, "scores_math", {}) == 63

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -31,22 +29,3 @@ def calls(folder: Path, kind: str | None = None) -> list[dict[str, Any]]:
     file = folder / "calls.jsonl"
     found = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     return [call for call in found if kind is None or kind in call]
-
-
-def gone(pid: int, seconds: float = 60.0) -> bool:
-    """Whether a process ends (a zombie has) within so many seconds."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        try:
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        if state == "Z":
-            return True
-        time.sleep(0.02)
-    return False
-
-
-def alive(pid: int) -> bool:
-    """Whether a process is there."""
-    return os.path.exists(f"/proc/{pid}") and not gone(pid, 0.05)

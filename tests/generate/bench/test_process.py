@@ -12,6 +12,7 @@ import pytest
 from engine.generate.bench import Repeat
 from engine.generate.bench.measure import Task
 from engine.generate.bench.process import Outcome, resident, run
+from processes import gone
 
 REPEAT = '{"repeat": {"answers": 4, "tokens": 8, "seconds": 0.5}}'
 DONE = '{"done": true, "answers": [["p", 0, "c"]], "changed": 0, "detail": {"waves": 2}, "gpu": null, "memory": 7}'
@@ -84,9 +85,7 @@ def test_what_takes_too_long_is_ended_with_its_children(tmp_path: Path, first: s
     """
     found = child(tmp_path, code, limit=2.0, starting=20.0 if first else 5.0)
     assert found.failed == "slow" and word in str(found.reason)
-    for pid in map(int, (tmp_path / "pids").read_text().split()):
-        state = Path(f"/proc/{pid}/stat")
-        assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    assert all(gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
 
 
 def test_memory_counts_children(tmp_path: Path) -> None:

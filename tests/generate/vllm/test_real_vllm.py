@@ -20,7 +20,7 @@ from engine.spec import Sampler
 from engine.step import Model
 from engine.warm import Warm
 from generate_tiny import CPU, prompts, save
-from vllm_standin import gone
+from processes import gone
 
 pytestmark = pytest.mark.vllm
 TEXTS = ["abc", "1+1=", "what is 2+3?", "zz", "a" * 60, "x" * 120]

@@ -21,7 +21,8 @@ from engine.spec import Sampler
 from engine.step import Device, Model, Silent
 from engine.warm import Warm
 from generate_tiny import CPU, prompts, save, tokenizer
-from vllm_standin import alive, calls, gone, interpreter
+from processes import alive, gone
+from vllm_standin import calls, interpreter
 
 TEXTS = ["abc", "1+1=", "what is 2+3?", "zz", "a" * 60]
 TESTS = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ import loop_home
 from engine import models
 from engine.generate import transformers
 from engine.train.steps import CheckpointStep
-from vllm_standin import alive, calls, interpreter
+from processes import alive
+from vllm_standin import calls, interpreter
 
 ROUNDS = 2
 

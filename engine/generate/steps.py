@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import StepError
-from engine.generate import POLICY, calibrate, followup
+from engine.generate import POLICY, backends, calibrate, followup
 from engine.generate.answering import Answering, in_order, own_model
 from engine.generate.budget import Budget
 from engine.generate.cast import Setup, cast, drawn
@@ -66,10 +66,13 @@ class Generations(Answering):
         """Rows in the order of the prompts, then of the actors, then of the samples. StepError for a plan that cannot be followed."""
         columns, setups = self.columns(ctx.spec), self.setups(ctx.spec)
         prompts = ctx.read(TRAIN, columns).select(columns)
+        ceiling, made = Ceiling(ctx.spec.generate.ceiling), dict[str, Answered]()
+        # those who look their answers up go first: what they lack is known before anybody is paid
+        for how in sorted(setups, key=lambda how: backends.load(how.backend).uses_sampler):
+            made[how.actor] = self._actor(ctx, how, prompts, ceiling)
         found, parts, detail = [], dict[tuple[str, str], pa.Table](), dict[str, Any]()
-        ceiling = Ceiling(ctx.spec.generate.ceiling)
         for how in setups:
-            rows, judged, told = self._actor(ctx, how, prompts, ceiling)
+            rows, judged, told = made[how.actor]
             found.append(rows)
             parts |= judged
             detail |= {"actors": detail.get("actors", {}) | {how.actor: told}} if len(setups) > 1 else told

@@ -10,6 +10,7 @@ import pytest
 
 import loop_home
 from engine import sqlfile
+from engine.errors import DataError
 from engine.experiment import Experiment
 from engine.query import Session, Window
 from engine.step import BASE
@@ -124,3 +125,11 @@ def test_stages_change_who_answers(tmp_path):
     experiment.run()
     found = _sql(experiment, "select distinct round, actor from lake.generations where part = 'rollout' order by all")
     assert [tuple(r.values()) for r in found] == [(0, "policy"), (1, "cold"), (1, "gold")]
+
+
+def test_an_answer_that_is_nowhere_is_known_before_a_model_answers(tmp_path: Path) -> None:
+    told = {"name": "told", "backend": "recorded", "params": {"path": "told.jsonl", "take": "all"}}
+    experiment = _home(tmp_path, [{"name": "policy", "samples": 1}, told])
+    with pytest.raises(DataError, match="have no recorded answer"):
+        experiment.run()
+    assert experiment.state().entries[0, "prompts"] and not list((tmp_path / "journal" / "loop").glob("0-generations-*/policy"))

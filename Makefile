@@ -19,7 +19,7 @@ test: $(VENV)/.installed  ## the tests that every change must pass
 	$(BIN)/python -m pytest -n $(JOBS)
 
 test-slow: $(VENV)/.installed  ## SIGKILL at random moments, four experiments at once, a real Dagster server
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m slow -n $(JOBS)
 
 test-recipes: $(VENV)/.installed  ## every shipped recipe, two rounds
 	$(BIN)/python -m pytest -m recipes -n $(JOBS)

@@ -2,9 +2,6 @@
 
 import errno
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import pytest
 from engine import lines
 from engine.errors import LakeError
 from engine.lines import Lines
+from full_disk import largest_file
 
 ROWS = [{"id": i, "text": text, "list": [i, None, 0.5]} for i, text in enumerate(["plain", "two\nlines", "é \u2028 \x00", "", '"{}"'])]
 
@@ -20,17 +18,6 @@ ROWS = [{"id": i, "text": text, "list": [i, None, 0.5]} for i, text in enumerate
 def write(path: Path, rows: list[dict[str, object]]) -> None:
     with Lines(path) as log:
         log.append(rows)
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes, as on a full disk (the error is another number)."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 def test_what_is_appended_is_read_whatever_stands_in_it(tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ class Backend(ABC):
 
 _HELPERS = (
     *("answering", "asks", "budget", "calibrate", "cast", "ceiling", "drive", "encoding", "followup", "paid", "recordings", "rollout"),
-    *("rows", "steps", "unanswered", "until"),
+    *("rows", "schema", "steps", "unanswered", "until"),
 )
 backends: Registry[type[Backend]] = Registry("generate", not_methods=_HELPERS)
 

@@ -1,11 +1,9 @@
 """What goes wrong only while a step runs, and homes that cannot be written: the finished steps stay, and a mended run goes on."""
 
-import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import loop_home
 from bad_home import Bench, message
 from engine.lake import Lake
 from engine.ledger import Ledger
+from full_disk import largest_file
 
 Rondo = Callable[..., Result]
 case = pytest.param
@@ -183,17 +182,6 @@ def test_an_experiment_that_another_process_drives(bench: Bench, rondo: Rondo) -
             assert "loop is being driven by somebody" in said and str(path) in said
         assert bench.snapshot() == before
         other.communicate(b"\n")
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """No file of this process may grow beyond `size` bytes, as on a full disk (the error is another number)."""
-    old = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, old[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 FILES = [

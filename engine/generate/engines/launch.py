@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ from pydantic import Field, model_validator
 
 from engine import models
 from engine.errors import SpecError
+from engine.generate import schema
 from engine.generate.engines.pool import Launch
 from engine.params import Params
 
@@ -92,31 +92,12 @@ class Start(NamedTuple):
 
 
 def constraint(params: VllmParams, spec_path: Path) -> dict[str, Any] | None:
-    """Arguments of vLLM's StructuredOutputsParams; None: any text will do. SpecError for a schema that is none."""
+    """Arguments of vLLM's StructuredOutputsParams; None: any text will do. SpecError or DataError as `engine.generate.schema.read`."""
     if params.choice is not None:
         return {"choice": list(params.choice)}
     if params.regex is not None:
         return {"regex": params.regex}
-    return None if params.json_schema is None else {"json": _schema(params.json_schema, spec_path)}
-
-
-def _schema(given: dict[str, Any] | str, spec_path: Path) -> dict[str, Any]:
-    from jsonschema.exceptions import SchemaError
-    from jsonschema.validators import Draft202012Validator, validator_for
-
-    place = str(spec_path)
-    try:
-        if isinstance(given, str):
-            place = str((spec_path.parent / os.path.expanduser(given)).absolute())
-            given = json.loads(Path(place).read_text(encoding="utf-8"))
-        if not isinstance(given, dict):
-            raise SpecError(f"params.json_schema: expected an object, found {str(given)!r:.60}", where=place)
-        validator_for(given, default=Draft202012Validator).check_schema(given)
-    except (OSError, ValueError) as error:
-        raise SpecError(f"params.json_schema: cannot read it: {error}", where=place, hint="a JSON Schema, or a file with one") from error
-    except SchemaError as error:
-        raise SpecError(f"params.json_schema: not a JSON Schema: {error.json_path}: {error.message:.200}", where=place) from error
-    return given
+    return None if params.json_schema is None else {"json": schema.read(params.json_schema, spec_path)}
 
 
 @lru_cache

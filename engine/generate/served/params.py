@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
 
-from engine.errors import DataError, SpecError
+from engine.errors import SpecError
+from engine.generate import schema
 from engine.server import ServerParams
 
 OWN = {"logprobs", "messages", "model", "n", "prompt", "response_format", "seed", "stop", "stream", "temperature", "top_p"}
@@ -42,30 +42,10 @@ class OpenAIParams(ServerParams):
         return found | ({} if self.json_schema is None else {"json_schema": self.schema_of(spec_path)})
 
     def schema_of(self, spec_path: Path) -> dict[str, Any] | None:
-        """The schema. DataError for a file that cannot be read, SpecError for a schema that is none."""
-        found = self.json_schema
-        if isinstance(found, str):
-            path = spec_path.parent / found
-            try:
-                found = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise DataError(f"cannot read the JSON Schema: {error}", where=str(path), hint="params.json_schema names it") from error
-        if found is None:
-            return None
-        from jsonschema import SchemaError
-        from jsonschema.validators import validator_for
-
-        try:
-            if not isinstance(found, dict):
-                raise SchemaError(f"expected an object, found {found!r:.60}")
-            validator_for(found).check_schema(found)
-        except SchemaError as error:
-            raise SpecError(
-                f"params.json_schema: {error.message}", hint="see json-schema.org; draft 2020-12 unless it names another"
-            ) from error
-        return found
+        """The schema, if one is given. SpecError or DataError as `engine.generate.schema.read`."""
+        return None if self.json_schema is None else schema.read(self.json_schema, spec_path)
 
     def response_format(self, spec_path: Path) -> dict[str, Any] | None:
         """The protocol's field for it."""
-        schema = self.schema_of(spec_path)
-        return schema and {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema, "strict": True}}
+        found = self.schema_of(spec_path)
+        return found and {"type": "json_schema", "json_schema": {"name": "answer", "schema": found, "strict": True}}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engine import evaluate, generate, graph, models, prompts, score, select, specfile, train
+from engine import evaluate, generate, graph, models, pairs, prompts, score, select, specfile, train
 from engine.cluster.check import check as check_clusters
 from engine.errors import DataError, SpecError
 from engine.generate import calibrate, cast, ceiling, followup, until
@@ -42,8 +42,13 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
             check_clusters(one, spec_path)
         with about("plan", round_):
             plans.check(one, spec_path)
+        for index, role in enumerate(one.train):
+            with about(f"train.{index}", round_):
+                train.objective(role).check(one, role, spec_path)
         with about("select.sql", round_):
             select.check(one, spec_path)
+        with about("pairs.sql", round_):
+            pairs.check(one, spec_path)
         with about("evaluate.metrics", round_):
             evaluate.check(one, spec_path)
         with about("generate.backend", round_):
@@ -65,9 +70,6 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         if one.evaluate.backend:
             with about("evaluate.backend", round_):
                 generate.check(one.evaluate.backend, one.evaluate.params, "evaluate.params", spec_path)
-        for index, role in enumerate(one.train):
-            with about(f"train.{index}", round_):
-                train.objective(role)
     if spec.base:
         with about("base.model"):
             tiny.check(spec.base.model)

@@ -73,19 +73,24 @@ class StepContext:
         """The promotions that count, oldest first."""
         return self.state.decisions()
 
-    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY, ago: int = 0) -> Model:
-        """The policy of the round (or of `ago` rounds before), the base, or the checkpoint that this round has trained; checked
-        against its digest."""
+    def model(self, which: Literal["policy", "base", "checkpoint", "own"], role: str = POLICY, ago: int = 0) -> Model:
+        """The policy of the round (or of `ago` rounds before), the base, the checkpoint that this round has trained for a role, or
+        the role's own of the last round that had one (else the base); checked against its digest."""
         if which == "policy":
             digest = self.state.policy(max(0, self.round - ago))
+        elif which == "own":
+            digest = self._newest(range(self.round), role) or self._newest([BASE], POLICY)
         else:
-            rows = self.lake.read(
-                "checkpoints", experiment=self.experiment, rounds=[self.round if which == "checkpoint" else BASE], part=role
-            )
-            digest = max(rows.to_pylist(), key=lambda row: row["at"], default={"digest": None})["digest"]
+            digest = self._newest([self.round if which == "checkpoint" else BASE], role)
         if digest is None:
             raise StepError(f"{self.step} of round {self.round}: there is no {which} model yet", hint="`rondo status` shows what ran")
         return find_model(self.lake, self.home, self.experiment, digest)
+
+    def _newest(self, rounds: Iterable[int], role: str) -> str | None:
+        """Digest of the last checkpoint of a role in some rounds, the last round first."""
+        rows = self.lake.read("checkpoints", experiment=self.experiment, rounds=rounds, part=role, columns=["round", "digest", "at"])
+        row = max(rows.to_pylist(), key=lambda row: (row["round"], row["at"]), default=None)
+        return row["digest"] if row else None
 
     def inputs(self) -> list[dict[str, Any]]:
         """Table, part, round, content hash, version and files of everything that the step reads, and the lake's versions."""

@@ -13,7 +13,7 @@ from engine.errors import SpecError
 from engine.spec import Spec
 from engine.step import BASE, Ref, Step
 
-ROOMS = ("promotion", "plan", "prompts", "cluster", "generate", "score", "select", "train", "evaluate")  # the policy comes first
+ROOMS = ("promotion", "plan", "prompts", "cluster", "generate", "score", "select", "pairs", "train", "evaluate")  # the policy comes first
 
 
 class Graph:

@@ -57,7 +57,7 @@ class Registry(Generic[T]):
         if name in self._methods:
             return self._methods[name]
         if name not in self.names():
-            raise SpecError(f"no {self.room} method {name!r}", hint=nearest(name, self.names()))
+            raise SpecError(f"no {self.room.removesuffix('.methods')} method {name!r}", hint=nearest(name, self.names()))
         if name in _entries(self.room):
             return _entries(self.room)[name].load()
         import_module(f"engine.{self.room}.{name}")

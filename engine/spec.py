@@ -9,16 +9,16 @@ from typing import Any
 
 from pydantic import model_validator
 
-from engine.parts.choose import Cluster, Compare, Measure, Picker, Plan, Scorer, Select
+from engine.parts.choose import Cluster, Compare, Measure, Pairs, Picker, Plan, Scorer, Select
 from engine.parts.generate import Actor, Calibrate, Followup, Generate, Sampler, Until
 from engine.parts.part import SLUG, F, Part, Paths, Slug
 from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
-from engine.parts.train import Base, Compute, Condition, Evaluate, Gate, Lora, Optimizer, Stop, TinyModel, Train
+from engine.parts.train import OWN, PREVIOUS, STARTED, Base, Compute, Condition, Evaluate, Gate, Lora, Optimizer, Stop, TinyModel, Train
 
 # fmt: off
 __all__ = [
     "SLUG", "Actor", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields",
-    "Followup", "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Part", "Paths",
+    "Followup", "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Pairs", "Part", "Paths",
     "Picker", "Plan", "Prompts", "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train",
     "Until",
 ]
@@ -49,7 +49,8 @@ class Spec(Part):
     measure: tuple[Measure, ...] = F((), "numbers for every rollout, columns of `scored` beside the combined score")
     compare: tuple[Compare, ...] = F((), "models that judge pairs of a prompt's rollouts: rows of `preferences`")
     combine: str | None = F(None, "SQL expression over scorers, verdict_<name>, lengths, meta ... that gives `score`; needed with several")
-    select: Select = F(..., "which answers train")
+    select: Select = F(Select(), "which answers train as demonstrations")
+    pairs: Pairs = F(Pairs(), "which answers train against each other")
     train: tuple[Train, ...] = F(..., "models that train in a round", min_length=1)
     evaluate: Evaluate = F(Evaluate(), "how every checkpoint is measured")
     gate: Gate = F(Gate(), "when a checkpoint becomes the policy")
@@ -72,6 +73,9 @@ class Spec(Part):
         roles = [train.role for train in self.train]
         if len(set(roles)) < len(roles):
             raise ValueError(f"train: role stands twice in {roles}")
+        for train in self.train:
+            if lost := sorted(set(train.sources) - {PREVIOUS, STARTED, OWN, *roles}):
+                raise ValueError(f"train ({train.role}): no model {lost[0]!r}; there are previous, base, own and the roles {sorted(roles)}")
         if bool(self.base) == bool(self.models.policy):
             raise ValueError("models.policy: give either a model to start from or `base` that trains one, not both or neither")
         known = set(self.evaluate.metrics)

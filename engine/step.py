@@ -114,9 +114,9 @@ class Context(Protocol):
         """DuckDB over this round (bare names) and `history`; binds the parameters that the query names."""
         ...
 
-    def model(self, which: Literal["policy", "base", "checkpoint"], role: str = POLICY, ago: int = 0) -> Model:
-        """The policy of the round (or of `ago` rounds before), the base, or the checkpoint that this round has trained; checked
-        against its digest."""
+    def model(self, which: Literal["policy", "base", "checkpoint", "own"], role: str = POLICY, ago: int = 0) -> Model:
+        """The policy of the round (or of `ago` rounds before), the base, the checkpoint that this round has trained for a role, or
+        the role's own of the last round that had one (else the base); checked against its digest."""
         ...
 
     def decisions(self) -> list[Decision]:

@@ -109,6 +109,16 @@ class Picker(Part):
 
 
 class Select(Part):
-    sql: str = F(..., "SQL file, beside the spec or below sql/")
+    sql: str | None = F(None, "SQL file, beside the spec or below sql/; needed where an objective trains on `selected`")
     params: dict[str, Any] = F({}, "values of the $names in the SQL")
     pickers: tuple[Picker, ...] = F((), "operators that give candidates a number before the SQL runs, in this order")
+
+
+class Pairs(Part):
+    """Which answers train against each other."""
+
+    sql: str | None = F(None, "SQL file, beside the spec or below sql/; needed where an objective trains on `pairs`")
+    params: dict[str, Any] = F({}, "values of the $names in the SQL")
+    logps: tuple[str, ...] = F(
+        (), "models whose log-probabilities of both sides stand in `extra` as chosen_logps_<name> and rejected_logps_<name>: previous, base"
+    )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from engine.parts.choose import Pairs, Select
 from engine.parts.generate import Sampler
 from engine.parts.part import Batch, Device, F, Memory, Part, Paths, Slug
 
@@ -33,17 +35,56 @@ class Optimizer(Part):
     mask: Literal["assistant", "last", "message"] = F(
         "assistant", "tokens that train: all assistant messages, the last one, or by each message's weight"
     )
+    log_every: int = F(10, "steps whose means make one entry of training_log", "steps", gt=0)
     lora: Lora | None = F(None, "train an adapter and merge it")
+
+
+PREVIOUS, STARTED, OWN, NONE = "previous", "base", "own", "none"  # models that an entry of `train` may name beside roles
+Number = Annotated[float, Field(ge=0, le=1)]
 
 
 class Train(Optimizer):
     role: Slug = F("policy", "the model that this trains")
-    objective: str = F("sft", "method of engine/train")
-    init: Literal["previous", "base"] = F(..., "train from the last promoted checkpoint or from the base")
-    reference: Literal["previous", "base", "none"] = F(..., "model that the objective compares with")
-    data: Literal["round", "cumulative"] = F(..., "rows of this round alone, or of all rounds and the base")
+    objective: str = F("sft", "method of engine/train/methods")
+    init: Slug = F(
+        ...,
+        "train from: previous (the last promoted policy), base, own (this role's checkpoint of an earlier round; base where there is "
+        "none), or another role, whose checkpoint of this round it is",
+    )
+    reference: Slug | dict[Slug, Number] = F(
+        ..., "model that the objective compares with: none, or one as in init; {base: 0.3, previous: 0.7} mixes their log-probabilities"
+    )
+    data: str = F(
+        ...,
+        "rows of this round alone (round), also of the N rounds before (last-N), or of all rounds and the base (cumulative)",
+    )
     order: Literal["random", "selected"] = F("random", "rows by lot, or as the column `order` of selected says (smallest first)")
+    select: Select | None = F(None, "demonstrations of this role; none: as `select` of the spec")
+    pairs: Pairs | None = F(None, "pairs of this role; none: as `pairs` of the spec")
     params: dict[str, Any] = F({}, "settings of the objective's own")
+
+    @property
+    def references(self) -> dict[str, float]:
+        """The models of the reference with their weights; empty where there is none."""
+        given = {self.reference: 1.0} if isinstance(self.reference, str) else self.reference
+        return {name: weight for name, weight in sorted(given.items()) if name != NONE and weight}
+
+    @property
+    def sources(self) -> list[str]:
+        """Every model that the entry names."""
+        return sorted({self.init, *self.references})
+
+    @model_validator(mode="after")
+    def _mixed(self) -> Train:
+        if not re.fullmatch(r"round|cumulative|last-[1-9]\d*", self.data):
+            raise ValueError(f"data: expected 'round', 'cumulative' or 'last-N' (N rounds before this one), found {self.data!r}")
+        if self.init == NONE:
+            raise ValueError("init: a training starts from a model: previous, base, own or another role")
+        if isinstance(self.reference, dict) and (NONE in self.reference or abs(sum(self.reference.values()) - 1) > 1e-9):
+            raise ValueError(f"reference: expected weights of models that add up to 1, found {self.reference}")
+        if self.role in self.sources:
+            raise ValueError(f"init, reference: {self.role!r} is the role itself; `own` is its checkpoint of an earlier round")
+        return self
 
 
 class TinyModel(Part):

@@ -21,6 +21,7 @@ from engine.tables import MESSAGES, TABLES, check
 COLUMNS = TABLES["selected"].columns
 WHOLE = ("cluster_id", "rank", "source_round")
 NUMBERS = ("weight", "order")
+EXTRA = "extra"
 MESSAGE = "{{'role': m.role, 'content': m.content, 'origin': {origin}, 'weight': {weight}}}"
 
 
@@ -68,6 +69,8 @@ def _fits(name: str, kind: pa.DataType) -> bool:
     if name == "messages":
         fields = {f.name for f in kind.value_type} if pt.is_list(kind) and pt.is_struct(kind.value_type) else set()
         return fields in ({"role", "content"}, {"role", "content", "origin", "weight"})
+    if name == EXTRA:
+        return pt.is_map(kind) or pt.is_null(kind)
     if name in WHOLE:  # DuckDB's count and sum of integers may be 128 bits wide, a decimal without a scale in Arrow
         return pt.is_integer(kind) or pt.is_null(kind) or (pt.is_decimal(kind) and kind.scale == 0)
     if name in NUMBERS:
@@ -78,6 +81,8 @@ def _fits(name: str, kind: pa.DataType) -> bool:
 def _expected(name: str) -> str:
     if name == "messages":
         return "a list of {role, content} or of {role, content, origin, weight}"
+    if name == EXTRA:
+        return "a map from text to numbers, such as MAP {'anchor': -1.2}"
     return "whole numbers" if name in WHOLE else "numbers" if name in NUMBERS else "text"
 
 
@@ -95,7 +100,7 @@ def _source(ctx: Context, sql: StepSql) -> str | None:
 
 def _query(file: SqlFile, kinds: dict[str, pa.DataType], source: str | None) -> str:
     """The SQL with messages filled in. It names columns one by one: a star would join every scorer into `scored`."""
-    own = ", ".join(f'"{name}"' for name in kinds)
+    own = ", ".join(f'"{name}"::MAP(VARCHAR, DOUBLE) AS "{name}"' if name == EXTRA else f'"{name}"' for name in kinds)
     given = 'picked."messages"' if "messages" in kinds else "null"
     if "messages" in kinds and kinds["messages"].value_type.num_fields == 2:
         message = MESSAGE.format(origin="if(m.role = 'assistant', 'given', 'prompt')", weight="if(m.role = 'assistant', 1, 0)::DOUBLE")

@@ -6,65 +6,53 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from engine.errors import QueryError, StepError
-from engine.select import STEP, answers, load, picked
+from engine.select import STEP, answers, carried, load, of, picked, roles
 from engine.select.fill import select
 from engine.spec import Spec, Train
-from engine.step import Context, Output, Ref, Step
+from engine.step import POLICY, Context, Output, Ref, Step
 from engine.stepsql import StepSql
-from engine.tables import PARTITION
 
 COUNTS = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
 VERDICTS = "select coalesce(verdict, 'none') as verdict, count(1) as n from scored group by 1 order by n desc, verdict"
 
 
 class SelectedStep(Step):
-    """Runs spec.select.sql; with `data: cumulative` adds the fresh rows of all earlier rounds, the base's included."""
+    """Runs the selection of a role; `data: cumulative` or last-N add the fresh rows of earlier rounds."""
 
-    name, table = STEP, "selected"
+    table = "selected"
 
     def __init__(self, role: str, spec_path: Path | None = None) -> None:
         self.part, self.spec_path = role, spec_path
+        self.name = STEP if role == POLICY else f"{STEP}_{role}"
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """What the SQL reads, what its messages are filled from, and the history of `selected` where rows accumulate."""
-        sql = load(spec, self.spec_path)
+        sql = load(spec, self.spec_path, self.part)
         found = sql.refs(spec, [picker.column for picker in spec.select.pickers])
         if answers(sql):
             found += [Ref("generations", "rollout"), Ref("prompts", "train")]
-        if self._train(spec).data == "cumulative":
-            found.append(Ref("selected", self.part, "history"))
-        return list(dict.fromkeys(found))
+        return list(dict.fromkeys(found + carried.reads("selected", self.part, self._train(spec))))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """SQL without comments, bound parameters, and the round: it stands in source_round and in every row id."""
-        return {**load(spec, spec_path).settings(spec, round_), "data": self._train(spec).data, "round": round_}
+        return {**load(spec, spec_path, self.part).settings(spec, round_), "data": self._train(spec).data, "round": round_}
 
     def run(self, ctx: Context) -> Output:
         """Fresh rows in order of prompt and rank, then those carried over. StepError where the SQL chooses nothing."""
-        sql = load(ctx.spec, ctx.spec_path)
+        sql = load(ctx.spec, ctx.spec_path, self.part)
         rows = select(ctx, sql)
         if not rows.num_rows:
             raise StepError(_why_empty(ctx, sql), where=str(sql.file.path), hint="`rondo sql` on `scored` shows the answers")
-        carried = self._carried(ctx, rows)
+        older = carried.rows(ctx, "selected", self.part, self._train(ctx.spec), rows)
         found = ctx.sql(f"select count(1) as n from {_source(sql)}", {})["n"][0].as_py()
-        whole = pa.concat_tables([rows, carried.select(rows.column_names).cast(rows.schema)]) if carried else rows
-        detail = {"sql": ctx.spec.select.sql, "fresh": rows.num_rows, "carried": whole.num_rows - rows.num_rows}
+        whole = pa.concat_tables([rows, older]) if older else rows
+        detail = {"sql": of(ctx.spec, self.part).sql, "fresh": rows.num_rows, "carried": whole.num_rows - rows.num_rows}
         return Output({("selected", self.part): whole}, found, detail)
 
     def _train(self, spec: Spec) -> Train:
-        return next((train for train in spec.train if train.role == self.part), spec.train[0])
-
-    def _carried(self, ctx: Context, rows: pa.Table) -> pa.Table | None:
-        """Rows that were fresh in an earlier round (their source is that round), but for those the SQL brought itself."""
-        if self._train(ctx.spec).data != "cumulative":
-            return None
-        past = ctx.read(Ref("selected", self.part, "history"))
-        fresh = past.filter(pc.equal(past["source_round"], past["round"])).sort_by([("round", "ascending"), ("row_id", "ascending")])
-        fresh = fresh.filter(pc.invert(pc.is_in(fresh["row_id"], value_set=rows["row_id"].combine_chunks())))
-        return fresh.drop_columns(PARTITION.names)
+        return next(train for train in spec.train if train.role == self.part)
 
 
 def _source(sql: StepSql) -> str:
@@ -99,4 +87,4 @@ def _why_empty(ctx: Context, sql: StepSql) -> str:
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room. Without `spec_path`, what the SQL reads is looked up among the shipped files only."""
-    return [*picked.steps(spec, spec_path), SelectedStep(spec.train[0].role, spec_path)]
+    return [*picked.steps(spec, spec_path), *(SelectedStep(train.role, spec_path) for train in roles(spec))]

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, ClassVar, Literal
 
 import pyarrow as pa
 from pydantic import ValidationError
 
 from engine.errors import SpecError
 from engine.registry import Registry
-from engine.spec import Part, Train
-from engine.step import Device, Progress
+from engine.spec import Part, Spec, Train
+from engine.step import Context, Device, Progress, Ref
 
 
 @dataclass
@@ -20,7 +21,8 @@ class Job:
     """One training: the model that it starts from, the rows of its role, and the folders that it may write.
 
     `out` gets the trained model; `state` keeps what a killed training needs to go on. `seed` and `round` are the root
-    of every random choice. `chat` is how prompts are rendered (None: with the model's template where it has one).
+    of every random choice. `chat` is how prompts are rendered (None: with the model's template where it has one). `reference` is
+    the model of `train.reference`, for an objective that runs it; `ctx` the step's, for one that answers prompts itself.
     """
 
     model: Path
@@ -36,11 +38,13 @@ class Job:
     reference: Path | None = None
     chat: bool | None = None
     trust_remote_code: bool = False
+    ctx: Context | None = None
 
 
 @dataclass
 class Trained:
-    """What a training did. `row_ids` are the rows in the order in which the trainer consumed them, repeats included."""
+    """What a training did. `row_ids` are the rows in the order in which the trainer consumed them, repeats included; `log` are rows
+    of training_log (step, metric, value); `tables` what else it fills, by (table, part), as the objective's `writes` says."""
 
     folder: Path
     row_ids: list[str]
@@ -50,6 +54,8 @@ class Trained:
     loss: float
     seconds: float
     detail: dict[str, Any] = field(default_factory=dict)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict)
 
     @property
     def rows_trained(self) -> int:
@@ -57,41 +63,79 @@ class Trained:
         return len(self.row_ids)
 
 
-class Objective(Protocol):
-    """A method of training. Its file is light to import: the fingerprint needs `revision` and `Params` before any work."""
+class NoParams(Part):
+    """An objective without settings of its own."""
 
-    revision: int
-    reads: Literal["selected", "pairs"]
-    Params: type[Part]
 
+class Objective(ABC):
+    """A method of training, one file of `engine.train.methods`. The file is light to import: the fingerprint needs `revision` and
+    `Params` before any work.
+
+    `reads`: the table whose part of the role trains; prompts: the objective answers them itself. `reference`: what it needs of
+    `train.reference`: nothing, its log-probabilities as columns of the rows, or the model itself beside the one that trains.
+    """
+
+    revision: ClassVar[int] = 1
+    reads: ClassVar[Literal["selected", "pairs", "prompts"]] = "selected"
+    reference: ClassVar[Literal["none", "values", "model"]] = "none"
+    Params: ClassVar[type[Part]] = NoParams
+
+    def __init__(self, params: Any = None) -> None:
+        self.params: Any = self.Params() if params is None else params
+
+    def refs(self, spec: Spec, round_: int) -> list[Ref]:
+        """Parts that the training reads beside its rows and models."""
+        return []
+
+    def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
+        """JSON that enters the fingerprint beside the entry of `train`."""
+        return {}
+
+    def writes(self, role: str) -> list[tuple[str, str]]:
+        """Further (table, part)s that the training fills, such as the rollouts of an online method."""
+        return []
+
+    def check(self, spec: Spec, train: Train, spec_path: Path) -> None:
+        """SpecError for settings that cannot work, before any work."""
+        return
+
+    @abstractmethod
     def train(self, job: Job) -> Trained:
         """Trains from `job.model` on `job.rows` and leaves model and tokenizer in `job.out`.
 
         A killed training that is started again with the same job goes on from `job.state` and gives the same weights.
         Raises StepError for a row that cannot train, a loss that is not finite, or rows consumed other than planned.
         """
-        ...
 
 
-objectives: Registry[Any] = Registry(
-    "train", not_methods=("checkpoint", "encode", "order", "quiet", "settings", "state", "steps", "tiny", "trainer")
-)
+objectives: Registry[type[Objective]] = Registry("train.methods")
 
 
 def objective(train: Train) -> Objective:
-    """The objective that a spec's `train` entry names, its params checked. SpecError for an unknown method or param."""
-    found = objectives.load(train.objective)()
-    if train.order == "selected" and found.reads != "selected":
+    """The objective that a spec's `train` entry names, its params checked. SpecError for an unknown method or param, or a reference
+    that it needs or has no use for."""
+    method = objectives.load(train.objective)
+    if train.order == "selected" and method.reads != "selected":
         raise SpecError(
-            f"train.order: selected, but the objective {train.objective} reads {found.reads}, which have no order",
+            f"train.order: selected, but the objective {train.objective} reads {method.reads}, which have no order",
             hint="set train.order: random",
         )
+    if method.reference == "model" and len(train.references) > 1:
+        raise SpecError(
+            f"train.reference: the objective {train.objective} runs its reference beside the model, so it takes one model and no mixture",
+            hint=f"found {train.reference}; give previous or base",
+        )
+    if method.reference != "none" and not train.references:
+        raise SpecError(
+            f"train.reference: the objective {train.objective} compares with a reference, found none",
+            hint="give previous (the policy that the round starts with) or base",
+        )
     try:
-        found.Params.model_validate(train.params)
+        params = method.Params.model_validate(train.params)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
-        allowed = ", ".join(sorted(found.Params.model_fields)) or "none"
+        allowed = ", ".join(sorted(method.Params.model_fields)) or "none"
         text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise SpecError(f"train.params.{place}: {text} (objective {train.objective})", hint=f"its params: {allowed}") from error
-    return found
+    return method(params)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engine.errors import StepError
 from engine.ids import digest
+from engine.train.log import Log
 
 CONSUMED = "consumed.json"
 PARTIAL = ".partial"
@@ -40,16 +41,17 @@ class Consumed:
         self.batches.append(batch)
         self.loss_sum += loss
 
-    def save(self, folder: Path) -> None:
-        """Writes what was consumed into a trainer state."""
+    def save(self, folder: Path, log: Log) -> None:
+        """Writes what was consumed, and the log so far, into a trainer state."""
         rows = self.order()
-        facts = {"steps": len(self.batches), "rows": len(rows), "digest": digest(rows), "loss_sum": self.loss_sum}
+        facts = {"steps": len(self.batches), "rows": len(rows), "digest": digest(rows), "loss_sum": self.loss_sum, "log": log.state()}
         (folder / CONSUMED).write_text(json.dumps(facts), encoding="utf-8")
 
-    def restore(self, folder: Path) -> None:
-        """Takes over what a trainer state had consumed. StepError where that is not what the plan says."""
+    def restore(self, folder: Path, log: Log) -> None:
+        """Takes over what a trainer state had consumed and logged. StepError where that is not what the plan says."""
         facts = json.loads((folder / CONSUMED).read_text(encoding="utf-8"))
         self.batches, self.loss_sum = list(range(facts["steps"])), facts["loss_sum"]
+        log.restore(facts["log"])
         if facts["steps"] > len(self.plan) or digest(self.order()) != facts["digest"]:
             raise StepError(
                 f"the trainer state had consumed {facts['rows']} rows in {facts['steps']} steps, which is not how this training begins",

@@ -16,7 +16,7 @@ from engine.ids import canonical
 from engine.spec import Base, Spec, Train
 from engine.step import BASE, POLICY, Context, Output, Ref, Step
 from engine.tables import TABLES
-from engine.train import Job, Trained, checkpoint, objective
+from engine.train import Job, Trained, checkpoint, objective, sources
 
 IMPORTED = "imported"
 
@@ -37,8 +37,9 @@ class CheckpointStep(Step):
 
     table, on_device, revision = "checkpoints", True, 1
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, train: Train | None = None) -> None:
         self.role = self.part = role
+        self.objective = objective(train) if train else None
         self.name = "checkpoint" if role == POLICY else f"checkpoint_{role}"
 
     def active(self, spec: Spec, round_: int) -> bool:
@@ -46,28 +47,29 @@ class CheckpointStep(Step):
         return self.role == POLICY if round_ == BASE else any(train.role == self.role for train in spec.train)
 
     def writes(self) -> list[tuple[str, str]]:
-        return [("checkpoints", self.role), ("trained_rows", self.role)]
+        own = [(table, self.role) for table in ("checkpoints", "trained_rows", "training_log")]
+        return own + (self.objective.writes(self.role) if self.objective else [])
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         if round_ == BASE:
             return [Ref("selected", self.role)] if spec.base else []
         train = self._train(spec, round_)
-        refs = [Ref(objective(train).reads, self.role)]
-        if "previous" in (train.init, train.reference):
-            refs.append(Ref("policy"))
-        if "base" in (train.init, train.reference):
-            refs.append(Ref("checkpoints", POLICY, "base"))
-        return refs
+        method = objective(train)
+        refs = method.refs(spec, round_) if method.reads == "prompts" else [Ref(method.reads, self.role), *method.refs(spec, round_)]
+        for name in train.sources:
+            refs += sources.refs(name, self.role)
+        return list(dict.fromkeys(refs))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         if round_ == BASE and not spec.base:
             return {"imported": _named(str(spec.models.policy), spec_path)}
         train = self._train(spec, round_)
         found = objective(train)
-        params = found.Params.model_validate(train.params).model_dump(mode="json")
+        params = found.params.model_dump(mode="json")
         settings = {
-            "train": train.model_dump(mode="json", exclude={"save_every"}) | {"params": params},
+            "train": train.model_dump(mode="json", exclude={"save_every", "select", "pairs"}) | {"params": params},
             "objective_revision": found.revision,
+            **found.settings(spec, round_, spec_path),
             "seed": spec.seed,
             "round": round_,
             "chat": spec.generate.chat,
@@ -79,23 +81,24 @@ class CheckpointStep(Step):
             folder = models.resolve(str(ctx.spec.models.policy), ctx.spec_path)
             return self._output(ctx, _Made(models.digest(folder), folder, [], IMPORTED), 0)
         train = self._train(ctx.spec, ctx.round)
-        rows = ctx.read(Ref(objective(train).reads, self.role))
+        method = objective(train)
+        rows = ctx.read(Ref("prompts", "train")) if method.reads == "prompts" else ctx.read(Ref(method.reads, self.role))
         if not rows.num_rows:
-            source = "demonstrations" if ctx.round == BASE else "selected"
+            source = "demonstrations" if ctx.round == BASE else method.reads
             raise StepError(
                 f"{self.name} of round {ctx.round}: no row to train on for role {self.role}",
                 hint=f"look at the step `{source}`: is its score threshold too high for this policy?",
             )
         checkpoint.ready(ctx.home)
         job = self._job(ctx, train, rows)
-        trained = objective(train).train(job)
+        trained = method.train(job)
         if trained.rows_expected != trained.rows_trained:
             raise StepError(
                 f"{self.name} of round {ctx.round}: expected {trained.rows_expected} rows to train, found {trained.rows_trained}",
                 where=str(ctx.journal),
                 hint="remove this journal folder and run again",
             )
-        parents = [] if ctx.round == BASE else [ctx.model("policy" if train.init == "previous" else "base").digest]
+        parents = [] if ctx.round == BASE else [sources.model(ctx, train.init, self.role).digest]
         card = self._card(ctx, trained, train, parents)
         digest, folder = checkpoint.publish(ctx.home, trained.folder, card)
         return self._output(ctx, _Made(digest, folder, parents, train.objective, trained), rows.num_rows)
@@ -108,9 +111,10 @@ class CheckpointStep(Step):
 
     def _job(self, ctx: Context, train: Train, rows: pa.Table) -> Job:
         start = _tiny(ctx, ctx.spec.base, rows) if ctx.round == BASE and ctx.spec.base else None
-        reference = None if train.reference == "none" else ctx.model("policy" if train.reference == "previous" else "base").path
+        runs = objective(train).reference == "model"
+        reference = sources.model(ctx, next(iter(train.references)), self.role).path if runs else None
         return Job(
-            model=start or ctx.model("policy" if train.init == "previous" else "base").path,
+            model=start or sources.model(ctx, train.init, self.role).path,
             rows=rows,
             settings=train,
             device=ctx.device,
@@ -123,6 +127,7 @@ class CheckpointStep(Step):
             reference=reference,
             chat=ctx.spec.generate.chat,
             trust_remote_code=ctx.spec.models.trust_remote_code,
+            ctx=ctx,
         )
 
     def _card(self, ctx: Context, trained: Trained, train: Train, parents: list[str]) -> dict[str, Any]:
@@ -171,6 +176,10 @@ class CheckpointStep(Step):
         tables = {
             ("checkpoints", self.role): pa.Table.from_pylist([row], schema=TABLES["checkpoints"].columns),
             ("trained_rows", self.role): pa.table(consumed, schema=TABLES["trained_rows"].columns),
+            ("training_log", self.role): pa.Table.from_pylist(
+                [row | {"digest": made.digest} for row in (trained.log if trained else [])], schema=TABLES["training_log"].columns
+            ),
+            **(trained.tables if trained else {}),
         }
         detail = {"digest": made.digest, **({"loss": round(trained.loss, 4), "steps": trained.steps, **trained.detail} if trained else {})}
         return Output(tables, rows_in, detail)
@@ -196,4 +205,5 @@ def _named(policy: str, spec_path: Path) -> str:
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room: the policy's first, then one a role."""
-    return [CheckpointStep(role) for role in dict.fromkeys([POLICY, *(train.role for train in spec.train)])]
+    own = {train.role: train for train in spec.train}
+    return [CheckpointStep(role, own.get(role)) for role in dict.fromkeys([POLICY, *own])]

@@ -120,7 +120,7 @@ def test_which_steps_and_parts_a_spec_has():
     spec = spec_of(train=[TRAIN | {"init": "previous"}, TRAIN | {"role": "judge", "init": "base"}])
     policy, judge = steps(spec)
     assert (policy.name, judge.name) == ("checkpoint", "checkpoint_judge")
-    assert judge.writes() == [("checkpoints", "judge"), ("trained_rows", "judge")]
+    assert judge.writes() == [("checkpoints", "judge"), ("trained_rows", "judge"), ("training_log", "judge")]
     assert [policy.active(spec, -1), judge.active(spec, -1), judge.active(spec, 0)] == [True, False, True]
     assert policy.reads(spec, 0) == [Ref("selected", "policy"), Ref("policy")]
     assert judge.reads(spec, 0) == [Ref("selected", "judge"), Ref("checkpoints", "policy", "base")]

@@ -48,12 +48,14 @@ def test_row_weights_enter_the_loss(tmp_path, model):
 
 def trainer_of(tmp_path, model, rows):
     """A trainer over one batch of `rows`, and that batch's tensors."""
-    from engine.train.sft import _trainer
+    from engine.train.log import Log
+    from engine.train.methods.sft import trainer as made
+    from engine.train.running import Running
     from engine.train.state import Consumed
 
-    one = job(tmp_path, model, rows)
-    loaded, tokenizer, examples = examples_of(model, rows)
-    trainer = _trainer(one, loaded, tokenizer, examples, Consumed([list(range(len(rows)))], [r["row_id"] for r in rows]))
+    running = Running(job(tmp_path, model, rows))
+    plan = Consumed([list(range(len(rows)))], [r["row_id"] for r in rows])
+    trainer = made(running, examples_of(model, rows)[2], plan, Log(1, 1))
     return trainer, lambda: trainer.data_collator([{"batch": 0}])
 
 

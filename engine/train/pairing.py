@@ -60,7 +60,7 @@ def encoded(rows: pa.Table, running: Running, objective: PairObjective) -> list[
                 hint="let the SQL of `pairs` give it, or choose another objective",
             )
     found = [encoder.encode(sides.rows(rows, side, running.job.settings.mask)) for side in names]
-    wanted = tuple(objective.needs)
+    wanted = tuple(objective.columns)
     pairs = []
     for i, row in enumerate(rows.select(["row_id", "weight", "probability", "margin", "extra", *REFERENCE.values()]).to_pylist()):
         numbers = numbers_of(row, wanted)

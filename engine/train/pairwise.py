@@ -33,7 +33,7 @@ class PairValues:
     numbers: Mapping[str, Tensor] | None = None
 
     def number(self, name: str) -> Tensor:
-        """The column `name`, one of those that the objective `needs`."""
+        """The column `name`, one of those of the objective's `columns`."""
         return (self.numbers or {})[name]
 
     @property
@@ -60,7 +60,7 @@ class PairValues:
 class PairObjective(Objective):
     """An objective whose loss is one formula a pair. The loss of a batch is the mean over its rows by their `weight`.
 
-    `needs`: numbers that every row must have: `probability`, `margin`, or keys of `extra`. `third`: whether rows have a third answer.
+    `columns`: numbers that every row must have: `probability`, `margin`, or keys of `extra`. `third`: whether rows have a third answer.
     """
 
     reads: ClassVar[Literal["selected", "pairs", "prompts"]] = "pairs"
@@ -68,7 +68,7 @@ class PairObjective(Objective):
     third: ClassVar[bool] = False
 
     @property
-    def needs(self) -> tuple[str, ...]:
+    def columns(self) -> tuple[str, ...]:
         """Names of numbers that rows must have; may depend on the params."""
         return ()
 

@@ -74,7 +74,7 @@ def test_recipes_are_listed_and_printed(rondo: Rondo) -> None:
 def test_spec_prints_every_field_with_type_default_unit_and_description(rondo: Rondo) -> None:
     fields = {row["name"]: row for row in json.loads(rondo("spec", "--json").stdout)}
     assert fields["experiment"]["default"] == "(required)" and fields["generate.samples"]["default"] == "8"
-    assert fields["train[].init"]["type"] == "previous | base" and fields["prompts.per_round"]["unit"] == "prompts"
+    assert fields["train[].order"]["type"] == "random | selected" and fields["prompts.per_round"]["unit"] == "prompts"
     assert fields["train[].lora.r"]["type"] == "integer (> 0)" and fields["gate.require[].min_delta"]["description"]
     assert not [name for name, row in fields.items() if not row["description"]]
     assert "generate.top_p" in rondo("spec", "generate").stdout and "gate.on_fail" not in rondo("spec", "generate").stdout

@@ -36,6 +36,13 @@ from lake.selected where {OWN} group by all order by source_round desc, origin
 """
 
 
+TRAINED = f"""
+with log as (select metric, step, value from lake.training_log where {OWN})
+select metric, arg_min(value, step) as first, arg_max(value, step) as last, min(value) as least, max(value) as most, count(value) as entries
+from log group by metric order by metric = 'loss' desc, metric
+"""
+
+
 @dataclass(frozen=True)
 class Highlight:
     """A table for the steps whose name and table fit. `step` and `table` are patterns; the first that fits counts."""
@@ -88,6 +95,7 @@ HIGHLIGHTS = (
         "order by prompts desc, topic nulls last, task nulls last limit 30",
     ),
     Highlight("answers by temperature", "calibrate_*", "*", CALIBRATED),
+    Highlight("training log", "checkpoint*", "checkpoints", TRAINED),
     Highlight("rows by origin", "selected", "selected", SELECTED),
     Highlight("verdicts", "score", "scores", VERDICTS),
     Highlight("numbers by scorer", "scores_*", "scores", NUMBERS),

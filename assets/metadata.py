@@ -12,6 +12,7 @@ from assets import highlights
 from engine.experiment import Experiment, key
 from engine.ledger import Entry
 from engine.query import Session
+from engine.report import plot as curves
 from engine.report.grid import plain
 from engine.run import Done
 from engine.spec import Spec
@@ -24,6 +25,7 @@ PREVIEW_ROWS = 5
 PREVIEW_TEXT = 160  # characters of one cell
 BINS = 24
 CURVES = ("evaluation", "promotion")
+TRAINED = ("loss", "rewards/margins")
 HISTOGRAMS = ("score", "eval_score")
 
 CURVE = """
@@ -121,17 +123,31 @@ def _cell(value: Any) -> str:
 
 
 def plot(entry: Entry, spec: Spec, session: Session) -> MetadataValue | None:
-    """The learning curve up to this round, or a histogram of the combined score, as a PNG in the page; None for other steps."""
+    """The learning curve or the training log up to this round, or a histogram of the combined score, as a PNG in the page; None for
+    other steps."""
     if entry.step in CURVES:
         conditions = spec.gate.require
         metric = conditions[0].metric if conditions else spec.evaluate.metrics[0]
         rows = session.table(CURVE, {"experiment": entry.experiment, "metric": metric, "round": entry.round}).to_pylist()
         return _image(_curve(rows, metric)) if rows else None
+    if entry.table == "checkpoints":
+        return _training(entry, session)
     if entry.step in HISTOGRAMS:
         params = {"experiment": entry.experiment, "round": entry.round, "part": _own_part(entry), "bins": BINS}
         rows = session.table(HISTOGRAM, params).to_pylist()
         return _image(_histogram(rows)) if rows else None
     return None
+
+
+def _training(entry: Entry, session: Session) -> MetadataValue | None:
+    """The loss of a role over the steps up to this round; pairs show their margins below it."""
+    import altair as alt
+
+    role, charts = _own_part(entry), []
+    for metric in TRAINED:
+        rows = [r for r in curves.curve(session, entry.experiment, metric, role) if r["round"] <= entry.round]
+        charts += [curves.chart(rows, metric)] if rows else []
+    return _image(alt.vconcat(*charts)) if charts else None
 
 
 def _curve(rows: list[dict[str, Any]], metric: str) -> altair.LayerChart:
@@ -152,7 +168,7 @@ def _histogram(rows: list[dict[str, Any]]) -> altair.Chart:
     return alt.Chart(data).mark_bar().encode(x=x, x2="end:Q", y=alt.Y("answers:Q", title="answers")).properties(width=360, height=200)
 
 
-def _image(chart: altair.Chart | altair.LayerChart) -> MetadataValue:
+def _image(chart: altair.Chart | altair.LayerChart | altair.VConcatChart) -> MetadataValue:
     picture = BytesIO()
     chart.save(picture, format="png")
     return MetadataValue.md(f"![plot](data:image/png;base64,{b64encode(picture.getvalue()).decode()})")

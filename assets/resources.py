@@ -52,7 +52,7 @@ class LogProgress:
 
     def __init__(self, log: DagsterLogManager, every: float = EVERY) -> None:
         self.log, self.every = log, every
-        self._label, self._unit = "", "rows"
+        self._label, self._unit, self._figures = "", "rows", ""
         self._total, self._done, self._before = 0, 0, 0
         self._start = self._said = time.monotonic()
 
@@ -60,6 +60,7 @@ class LogProgress:
         """Starts counting to `total`; `done` were found in the journal."""
         self._label, self._total, self._done, self._before, self._unit = label, total, done, done, unit
         self._start = self._said = time.monotonic()
+        self._figures = ""
         self.log.info(f"{label}: {total:,} {unit}" + (f", {done:,} of them from the journal" if done else ""))
 
     def advance(self, rows: int) -> None:
@@ -71,7 +72,12 @@ class LogProgress:
         self._said = now
         rate = (self._done - self._before) / max(now - self._start, 1e-9)
         left = (self._total - self._done) / rate if rate else 0.0
-        self.log.info(f"{self._label}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left")
+        said = f"{self._label}: {self._done:,} of {self._total:,} {self._unit}, {rate:,.0f} {self._unit}/s, {left:,.0f} s left"
+        self.log.info(said + (f"; {self._figures}" if self._figures else ""))
+
+    def figures(self, text: str) -> None:
+        """Stands in the lines to come."""
+        self._figures = text
 
     def note(self, text: str) -> None:
         """One line."""

@@ -1,6 +1,7 @@
 """Adapters of PEFT: what a folder with one says of it, and a base model with the adapter put on.
 
-An adapter stays beside its base's weights, so that many of them can share one base; it is merged only where its model trains
+An adapter stays beside its base's weights, so that many of them can share one base; it is merged where its model trains whole, or
+is merged with others (`engine.train.adapter` trains on the adapter itself)
 (LoRA: Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://github.com/huggingface/peft).
 Importing this loads neither torch nor peft.
 """
@@ -96,6 +97,14 @@ def named(path: Path) -> str:
 def provided(adapter: Adapter) -> set[str]:
     """Names of the base's own tensors that the adapter's file replaces (`modules_to_save`, such as a new head)."""
     return {key.removeprefix(PREFIX) for key in _keys(adapter)}
+
+
+def base_folder(path: Path) -> Path | None:
+    """The base's folder where a folder is an adapter with one; None for a whole model, and for a base on the hub.
+
+    ModelError where the folder that it names is gone.
+    """
+    return _base_folder(path) if is_adapter(path) else None
 
 
 def put_on(model: PreTrainedModel, adapter: Adapter, device: str, merge: bool = False) -> PreTrainedModel:

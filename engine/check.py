@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engine import evaluate, generate, graph, models, pairs, prompts, score, select, specfile, train
+from engine import evaluate, generate, graph, merge, models, pairs, prompts, score, select, specfile, train
 from engine.cluster.check import check as check_clusters
 from engine.errors import DataError, SpecError
 from engine.generate import calibrate, cast, ceiling, followup, until
@@ -17,7 +17,7 @@ from engine.score.compared import Compared
 from engine.score.measured_by_sql import MeasuredBySql
 from engine.spec import Spec
 from engine.step import BASE
-from engine.train import tiny
+from engine.train import sources, tiny
 
 
 def check(spec: Spec, spec_path: Path) -> dict[str, int]:
@@ -45,6 +45,10 @@ def check(spec: Spec, spec_path: Path) -> dict[str, int]:
         for index, role in enumerate(one.train):
             with about(f"train.{index}", round_):
                 train.objective(role).check(one, role, spec_path)
+                sources.check(one, role)
+        for index, merged in enumerate(one.merge):
+            with about(f"merge.{index}", round_):
+                merge.merger(merged).check(one, merged, spec_path)
         with about("select.sql", round_):
             select.check(one, spec_path)
         with about("pairs.sql", round_):

@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from engine import __version__
-from engine.commands import HomeOption, ask, audit, bench, care, loop, setup
+from engine.commands import HomeOption, ask, audit, bench, care, data, loop, setup
 from engine.disk import HINT, refused
 from engine.errors import RondoError
 
@@ -75,7 +75,9 @@ COMMANDS = (
     ask.sql,
     ask.diff,
     ask.lineage,
+    ask.plot,
     audit.audit,
+    data.export,
     loop.promote,
     loop.rollback,
     loop.fork,
@@ -88,6 +90,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("import")(data.import_)
 app.add_typer(bench.app, name="bench")
 
 

@@ -22,7 +22,8 @@ from typing import Any
 import yaml
 from deltalake.exceptions import DeltaError
 
-from engine.errors import LakeError, LockError
+from engine import adapters
+from engine.errors import LakeError, LockError, ModelError
 from engine.home import Home
 from engine.lake import Lake
 from engine.ledger import OPENING
@@ -167,13 +168,24 @@ def _sizes(lake: Lake, name: str, paths: list[str]) -> dict[str, int]:
 
 
 def _checkpoints(home: Home, lake: Lake, hours: float, report: Report) -> None:
-    """Folders below checkpoints/ that no row of the table names (unfinished ones of killed trainings among them)."""
-    folders = [path for path in sorted(home.checkpoints.glob("*")) if path.is_dir()]
+    """Folders below checkpoints/ that no row of the table names, neither as a model nor as the base of an adapter (unfinished ones of
+    killed trainings among them)."""
+    folders = [path for path in sorted(home.checkpoints.glob("*")) if path.is_dir() or path.is_symlink()]
     if folders and lake.table("checkpoints") is None:
         report.notes.append(f"{lake.uri} has no table of checkpoints: none of {len(folders)} folders was touched")
         return
     names = {Path(path).name for path in lake.read("checkpoints", columns=["path"])["path"].to_pylist()}
+    names |= {base for folder in folders if folder.name in names and (base := _base(folder)) is not None}
     report.checkpoints = _remove(folders, lambda path: path.name in names, max(hours, GRACE), report)
+
+
+def _base(folder: Path) -> str | None:
+    """The name of the folder that an adapter stands on."""
+    try:
+        base = adapters.base_folder(folder)
+    except ModelError:
+        return None  # it is gone, or the adapter is broken: nothing to keep
+    return base.name if base else None
 
 
 def _journals(home: Home, hours: float, driven: set[str], report: Report) -> None:
@@ -189,15 +201,16 @@ def _journals(home: Home, hours: float, driven: set[str], report: Report) -> Non
 def _remove(paths: list[Path], named: Callable[[Path], bool], hours: float, report: Report) -> list[str]:
     gone = []
     for path in paths:
-        files = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-        newest = max([path.stat().st_mtime, *(file.stat().st_mtime for file in files)])
+        single = path.is_symlink() or path.is_file()  # a link to an imported model goes, never the model
+        files = [path] if single else [file for file in path.rglob("*") if file.is_file()]
+        newest = max([path.lstat().st_mtime, *(file.lstat().st_mtime for file in files)])
         if named(path) or time.time() - newest < hours * 3600:
             continue
-        report.bytes += sum(file.stat().st_size for file in files)
+        report.bytes += sum(file.lstat().st_size for file in files)
         gone.append(str(path))
         if not report.dry_run:
             try:
-                path.unlink() if path.is_file() else shutil.rmtree(path)
+                path.unlink() if single else shutil.rmtree(path)
             except OSError as error:
                 raise LakeError(f"cannot remove it: {error}", where=str(path), hint="check the folder's rights") from error
     return gone

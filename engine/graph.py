@@ -13,7 +13,8 @@ from engine.errors import SpecError
 from engine.spec import Spec
 from engine.step import BASE, Ref, Step
 
-ROOMS = ("promotion", "plan", "prompts", "cluster", "generate", "score", "select", "pairs", "train", "evaluate")  # the policy comes first
+# the policy comes first
+ROOMS = ("promotion", "plan", "prompts", "cluster", "generate", "score", "select", "pairs", "train", "merge", "evaluate")
 
 
 class Graph:
@@ -24,13 +25,20 @@ class Graph:
         steps = [step for room in ROOMS for step in import_module(f"engine.{room}.steps").steps(spec, spec_path)]
         active = {step.name: step for step in steps if step.active(spec, round_)}
         self.refs = {name: step.reads(spec, round_) for name, step in active.items()}
-        self._writer = {key: name for name, step in active.items() for key in step.writes()}
+        self._writer = {key: name for name, step in active.items() for key in step.fills(round_)}
         needed = self._needed(active)
         sorter = TopologicalSorter({name: self.upstream(name) & needed for name in active if name in needed})
         try:
             order = list(sorter.static_order())
         except CycleError as error:
-            raise SpecError(f"the steps read each other in a circle: {' -> '.join(error.args[1])}", where=str(spec_path)) from error
+            # graphlib lists what a step needs before the step; a reader expects "a reads b"
+            circle = " reads ".join(reversed(error.args[1]))
+            raise SpecError(
+                f"the steps read each other in a circle: {circle}",
+                where=str(spec_path),
+                hint="rows that train a model cannot be chosen by what the same model says in the same round (a SQL that takes all columns "
+                "of `scored`, or reads `scores` or `preferences`, reads all that is in them); <role>-last is an earlier round's checkpoint",
+            ) from error
         self.steps: dict[str, Step] = {name: active[name] for name in order}
 
     def upstream(self, name: str) -> set[str]:

@@ -31,9 +31,10 @@ class Terminal:
             MofNCompleteColumn(),
             TextColumn("{task.fields[rate]}"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[figures]}"),
         )
         self._bar = Progress(*columns, console=self.console, transient=True)
-        self._task = self._bar.add_task(f"{label}{reused}", total=total, completed=done, rate="")
+        self._task = self._bar.add_task(f"{label}{reused}", total=total, completed=done, rate="", figures="")
         self._bar.start()
 
     def advance(self, rows: int) -> None:
@@ -42,6 +43,11 @@ class Terminal:
         if self._bar is not None and self._task is not None:
             rate = self._done / max(time.monotonic() - self._start, 1e-9)
             self._bar.update(self._task, advance=rows, rate=f"{rate:,.0f} {self._unit}/s")
+
+    def figures(self, text: str) -> None:
+        """`text` stands at the end of the bar until the next."""
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, figures=text)
 
     def note(self, text: str) -> None:
         """One line that stays."""

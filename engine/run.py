@@ -184,7 +184,8 @@ class Driver:
         label = "base" if entry.round == BASE else f"{entry.round:03d}"
         counts = f"{entry.rows_in:,} -> {entry.rows_out:,} rows" if entry.table else entry.content_hash
         how = f"reused from {entry.reused_from}" if entry.reused_from else f"{entry.seconds:.1f} s"
-        self.progress.note(f"  {label}  {entry.step:<24} {counts:<24} {how}")
+        said = entry.detail.get("summary")
+        self.progress.note(f"  {label}  {entry.step:<24} {counts:<24} {how}" + (f"  {said}" if said else ""))
 
     def run(self, first: int | None = None, until: int | None = None) -> list[Done]:
         """Runs rounds to the last one (or `until`), until the learning curve has flattened (`stop` of the spec), or until the

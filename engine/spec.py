@@ -10,17 +10,20 @@ from typing import Any
 from pydantic import model_validator
 
 from engine.parts.choose import Cluster, Compare, Measure, Pairs, Picker, Plan, Scorer, Select
+from engine.parts.continuing import EarlyStop, Half, Replay, Shape
 from engine.parts.generate import Actor, Calibrate, Followup, Generate, Sampler, Until
+from engine.parts.lora import Lora
+from engine.parts.merge import Merge
 from engine.parts.part import SLUG, F, Part, Paths, Slug
 from engine.parts.prompts import Decontaminate, Fields, Holdout, Hygiene, Mix, Near, Prompts, Semantic, Suite
-from engine.parts.train import OWN, PREVIOUS, STARTED, Base, Compute, Condition, Evaluate, Gate, Lora, Optimizer, Stop, TinyModel, Train
+from engine.parts.train import EARLIER, OWN, PREVIOUS, STARTED, Base, Compute, Condition, Evaluate, Gate, Optimizer, Stop, TinyModel, Train
 
 # fmt: off
 __all__ = [
-    "SLUG", "Actor", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "Evaluate", "F", "Fields",
-    "Followup", "Gate", "Generate", "Holdout", "Hygiene", "Lora", "Measure", "Mix", "Models", "Near", "Optimizer", "Pairs", "Part", "Paths",
-    "Picker", "Plan", "Prompts", "Sampler", "Scorer", "Select", "Semantic", "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train",
-    "Until",
+    "SLUG", "Actor", "Base", "Calibrate", "Cluster", "Compare", "Compute", "Condition", "Decontaminate", "EarlyStop", "Evaluate", "F",
+    "Fields", "Followup", "Gate", "Generate", "Half", "Holdout", "Hygiene", "Lora", "Measure", "Merge", "Mix", "Models", "Near",
+    "Optimizer", "Pairs", "Part", "Paths", "Picker", "Plan", "Prompts", "Replay", "Sampler", "Scorer", "Select", "Semantic", "Shape",
+    "Slug", "Spec", "Stop", "Suite", "TinyModel", "Train", "Until",
 ]
 # fmt: on
 
@@ -52,6 +55,7 @@ class Spec(Part):
     select: Select = F(Select(), "which answers train as demonstrations")
     pairs: Pairs = F(Pairs(), "which answers train against each other")
     train: tuple[Train, ...] = F(..., "models that train in a round", min_length=1)
+    merge: tuple[Merge, ...] = F((), "checkpoints of a round that are made of others, not trained")
     evaluate: Evaluate = F(Evaluate(), "how every checkpoint is measured")
     gate: Gate = F(Gate(), "when a checkpoint becomes the policy")
     stop: Stop | None = F(None, "end the experiment when its learning curve has flattened")
@@ -73,9 +77,7 @@ class Spec(Part):
         roles = [train.role for train in self.train]
         if len(set(roles)) < len(roles):
             raise ValueError(f"train: role stands twice in {roles}")
-        for train in self.train:
-            if lost := sorted(set(train.sources) - {PREVIOUS, STARTED, OWN, *roles}):
-                raise ValueError(f"train ({train.role}): no model {lost[0]!r}; there are previous, base, own and the roles {sorted(roles)}")
+        self._models()
         if bool(self.base) == bool(self.models.policy):
             raise ValueError("models.policy: give either a model to start from or `base` that trains one, not both or neither")
         known = set(self.evaluate.metrics)
@@ -85,6 +87,20 @@ class Spec(Part):
         if self.gate.require and self.prompts.gate is None:
             raise ValueError("prompts.gate: the gate has conditions but there is no gate split to measure them on")
         return self
+
+    def _models(self) -> None:
+        """A role is made once, and every model that `train` and `merge` name is there."""
+        trained, merged = {train.role for train in self.train}, [merge.role for merge in self.merge]
+        if len(set(merged)) < len(merged):
+            raise ValueError(f"merge: role stands twice in {merged}")
+        if both := sorted(trained & set(merged)):
+            hint = f"train under another role, and merge that into {both[0]!r}"
+            raise ValueError(f"merge: the role {both[0]!r} is trained and merged; {hint}")
+        known = {PREVIOUS, STARTED, OWN, *trained, *merged}
+        for field, entry in [("train", train) for train in self.train] + [("merge", merge) for merge in self.merge]:
+            if lost := sorted(name for name in entry.sources if name not in known and not EARLIER.fullmatch(name)):
+                hint = f"there are previous, policy-N, base, own and the roles {sorted(trained | set(merged))}"
+                raise ValueError(f"{field} ({entry.role}): no model {lost[0]!r}; {hint}")
 
     def _planned(self) -> None:
         """Names in `plan`, `cluster` and `followup` stand once, and what refers to them finds them."""

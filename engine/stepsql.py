@@ -6,6 +6,7 @@ earlier rounds, `calibrate` and `followup` the round's answers that are no rollo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from engine.spec import Measure, Scorer, Spec
 from engine.sqlfile import SqlFile
 from engine.step import Ref
 from engine.tables import TABLES
-from engine.views import tables_of, view_texts
+from engine.views import nodes_of, tables_of, tree_of, view_texts
 
 ANSWERS = ("generations", "scores", "scored")
 ROOMS = ("prompts", "prompts_dropped", "plan", "preferences", "embeddings", "clusters", "cluster_stats")
@@ -70,13 +71,19 @@ def _resolve(schema: str, name: str, where: str, now: set[str]) -> set[str]:
     raise QueryError(f"no table {name!r}", where=where, hint=nearest(name, sorted({*known, *views})))
 
 
-def refs(tables: set[str], spec: Spec, before: Sequence[str] = (), measured: bool = True) -> list[Ref]:
+def refs(
+    tables: set[str], spec: Spec, before: Sequence[str] = (), measured: bool = True, names: Callable[[str], bool] | None = None
+) -> list[Ref]:
     """The parts behind table names as `tables_read` gives them.
 
-    `before`: further columns of `scored` that are made before the SQL runs. `measured`: so are those of `measure`.
+    `before`: further columns of `scored` that are made before the SQL runs. `measured`: so are those of `measure`. `names`: whether the
+    SQL may read a column; where a measure's model is trained in this round, a column that the SQL leaves alone is none of its parts, so
+    that the rows which train the model can be chosen before it measures.
     """
     judges = ["score", *scorer_columns(spec)] if spec.score else []
     also = [*(measure_columns(spec) if measured else ()), *before]
+    if names is not None and _trains_a_judge(spec):
+        also = [column for column in also if names(column)]
     aside = {"calibrate": ["calibrate"], "followup": [f"followup/{one.name}" for one in spec.followup]}
     now = {
         "generations": [Ref("generations", "rollout")],
@@ -98,6 +105,19 @@ def refs(tables: set[str], spec: Spec, before: Sequence[str] = (), measured: boo
         else:
             found += now.get(name, [Ref(name)])
     return list(dict.fromkeys(found))
+
+
+def _by_scorer(node: dict[str, Any]) -> bool:
+    """Whether a node of a syntax tree is `scorer = ...` or `scorer IN (...)`."""
+    if node.get("type") not in ("COMPARE_EQUAL", "COMPARE_IN"):
+        return False
+    return any(inner.get("class") == "COLUMN_REF" and inner["column_names"][-1] == "scorer" for inner in nodes_of(node))
+
+
+def _trains_a_judge(spec: Spec) -> bool:
+    from engine.score.roles import late
+
+    return len(spec.train) > 1 and bool(late(spec))
 
 
 def scorer_columns(spec: Spec) -> list[str]:
@@ -153,7 +173,18 @@ class StepSql:
 
     def refs(self, spec: Spec, before: Sequence[str] = (), measured: bool = True) -> list[Ref]:
         """The parts that it reads; arguments as those of `refs`."""
-        return refs(self.tables, spec, before, measured)
+        return refs(self.tables, spec, before, measured, self.names)
+
+    def names(self, column: str) -> bool:
+        """Whether it may read what a scorer or measure gives: its text or a parameter has the word, it takes all columns of `scored`
+        (or a view does), or it reads `scores` and compares `scorer` with nothing."""
+        nodes, named = list(nodes_of(tree_of(self.file.text))), {name for _, name in tables_of(self.file.text)}
+        if "scored" in self.tables and ("scored" not in named or any(node.get("class") == "STAR" for node in nodes)):
+            return True
+        if "scores" in self.tables and not any(_by_scorer(node) for node in nodes):
+            return True
+        words = f"{self.file.code()} {' '.join(str(value) for value in {**self.file.defaults, **self.given}.values())}"
+        return column.lower() in re.findall(r"\w+", words.lower())
 
     def bound(self, spec: Spec, round_: int) -> dict[str, Any]:
         """A value for every parameter."""

@@ -1,4 +1,4 @@
-"""Commands that ask: sql, lineage, diff."""
+"""Commands that ask: sql, lineage, diff, plot."""
 
 from __future__ import annotations
 
@@ -104,3 +104,21 @@ def diff(
 
     report = make(left, right, home_of(home), topics)
     emit(report.as_json()) if json else text.diff(out(), report)
+
+
+def plot(
+    experiments: Annotated[list[str], typer.Argument(metavar="EXPERIMENT...", help="A line each.")],
+    metric: Annotated[list[str] | None, typer.Option("--metric", help="A number of the training log; may be repeated. None: loss.")] = None,
+    picture: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="svg, png, pdf or html; none: EXPERIMENT.svg.")] = None,
+    role: Annotated[str, typer.Option(help="The model that trains.")] = "policy",
+    home: HomeOption = None,
+) -> None:
+    """Draw the training log: numbers over the steps of all rounds.
+
+    loss, grad_norm, learning_rate, and what the objective logs, such as rewards/margins or kl.
+    """
+    from engine.report import plot as report
+
+    metrics, path = metric or ["loss"], picture or Path(f"{experiments[0]}.svg")
+    shown = report.save(experiments, metrics, path, home_of(home), role)
+    say(f"wrote {path}: {shown:,} entries of the training log, {', '.join(metrics)} of {role}")

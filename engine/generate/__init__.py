@@ -6,8 +6,8 @@ A backend is an operator from batches of prompts to rows of generations. `engine
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -30,7 +30,7 @@ class Job:
 
     `actor` is who answers, as the spec calls it; `keep_tokens` asks for token ids and their log-probabilities; `warm` keeps an engine
     that took long to start for later steps (None: nobody does). `batch`: answers that run together where the backend says when;
-    auto: as many as memory holds.
+    auto: as many as memory holds. `how`: what else changes its answers and enters their ids, such as weights that train.
     """
 
     params: Any
@@ -48,6 +48,7 @@ class Job:
     keep_tokens: bool = False
     batch: int | Literal["auto"] = TOGETHER
     warm: Warm | None = None
+    how: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def stream(self) -> str:

@@ -88,7 +88,7 @@ def generations(
     """
     n, table = len(responses), TABLES["generations"]
     models, actors = models or [job.model.digest if job.model else ""] * n, actors or [job.actor] * n
-    sampled, stream = job.model is not None or seeds is not None, stream_seed(job)
+    sampled, stream, how = job.model is not None or seeds is not None, stream_seed(job), {**job.how, **(how or {})}
     seeds = seeds or [None if sampler.temperature == 0 else stream for sampler in asks.samplers]
     known = {id(sampler): sampler_settings(job, sampler) | (how or {}) for sampler in asks.samplers} if sampled else {}
     settings: list[dict[str, Any]] = [known[id(sampler)] for sampler in asks.samplers] if sampled else [how or {}] * n

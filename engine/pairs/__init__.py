@@ -12,9 +12,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from engine.errors import SpecError
+from engine.registry import nearest
 from engine.spec import Pairs, Spec, Train
 from engine.step import POLICY
-from engine.stepsql import ANSWERS, StepSql
+from engine.stepsql import ANSWERS, StepSql, measure_columns, scorer_columns
+from engine.views import SQL
 
 STEP = "pairs"
 SIDES = ("chosen", "rejected", "third")
@@ -53,3 +55,18 @@ def check(spec: Spec, spec_path: Path) -> None:
     for train in roles(spec):
         sql = load(spec, spec_path, train.role)
         fits(sql.schema(spec, spec_path), sql.file)
+        _known(spec, sql)
+
+
+def _known(spec: Spec, sql: StepSql) -> None:
+    """SpecError where a parameter of a shipped file names a scorer, a judge or a followup that the spec does not have: it would find
+    no rows, which looks like answers that are all equally good."""
+    if not sql.file.path.is_relative_to(SQL):
+        return
+    scorers = [*(["score"] if spec.score else ()), *scorer_columns(spec), *measure_columns(spec), *(p.column for p in spec.select.pickers)]
+    judges, followups = [one.column for one in spec.compare], [one.name for one in spec.followup]
+    named = {"scorer": scorers, "consistency": scorers, "judge": judges, "followup": followups}
+    for name, value in sql.bound(spec, 0).items():
+        if name in named and value not in named[name]:
+            text = f"pairs.params.{name}: the spec has no {name} {value!r}"
+            raise SpecError(text, where=str(sql.file.path), hint=nearest(str(value), named[name]) if named[name] else "it has none at all")

@@ -145,9 +145,9 @@ def _row(file: SqlFile, number: int, given: Row, found: _Answers, round_: int) -
     weight = row["weight"] = 1.0 if row["weight"] is None else float(row["weight"])
     if not 0 <= weight < float("inf"):
         fail("weight", f"{weight!r} is no weight", "a number from 0 up")
+    row["margin"], row["probability"] = (None if row[name] is None else float(row[name]) for name in ("margin", "probability"))
     if row["probability"] is not None and not 0 <= row["probability"] <= 1:
         fail("probability", f"{row['probability']!r} is no probability", "a number from 0 to 1")
-    row["margin"], row["probability"] = (None if row[name] is None else float(row[name]) for name in ("margin", "probability"))
     row["origin"] = row["origin"] or "generation"
     row["extra"] = None if row["extra"] is None else [(key, None if value is None else float(value)) for key, value in row["extra"]]
     row["row_id"] = row["row_id"] or digest(row["prompt_id"], *_named(row), row["origin"], row["source_round"])
@@ -171,5 +171,7 @@ def _once(file: SqlFile, rows: list[Row]) -> None:
     for number, row in enumerate(rows, start=1):
         if row["row_id"] in seen:
             text = f"the pair of prompt {row['prompt_id']!r} stands in rows {seen[row['row_id']]} and {number}"
-            raise QueryError(text, where=f"{file.path}: column row_id", hint="give each pair once; `weight` says how much it counts")
+            raise QueryError(
+                text, where=f"{file.path}: column row_id, row {number}", hint="give each pair once; `weight` says how much it counts"
+            )
         seen[row["row_id"]] = number

@@ -38,7 +38,7 @@ class PairsStep(Step):
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """The SQL and its parameters, and what log-probabilities depend on."""
         train = self._train(spec)
-        own = {**load(spec, spec_path, self.part).settings(spec, round_), "data": train.data, "round": round_}
+        own = {**load(spec, spec_path, self.part).settings(spec, round_), **carried.settings(train, spec), "round": round_}
         if self._models(spec, train):
             own |= {"weights": self._weights(train), "logps": of(spec, self.part).logps, "mask": train.mask}
             own |= {"max_length": train.max_length, "chat": spec.generate.chat, "trust_remote_code": spec.models.trust_remote_code}

@@ -8,23 +8,22 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from engine.parts.choose import Pairs, Select
+from engine.parts.continuing import EarlyStop, Half, Replay, Shape
 from engine.parts.generate import Sampler
+from engine.parts.lora import Lora
 from engine.parts.part import Batch, Device, F, Memory, Part, Paths, Slug
-
-
-class Lora(Part):
-    r: int = F(16, "rank", gt=0)
-    alpha: float = F(32, "scale; the update is multiplied by alpha / r", gt=0)
-    dropout: float = F(0.0, "share of inputs dropped", ge=0, lt=1)
-    targets: tuple[str, ...] | Literal["all-linear"] = F("all-linear", "module names")
 
 
 class Optimizer(Part):
     learning_rate: float = F(1e-5, "peak", gt=0)
-    schedule: Literal["linear", "cosine", "constant"] = F("linear", "after the warm-up")
+    schedule: Literal["linear", "cosine", "constant", "wsd", "infinite", "power", "rex", "refined"] = F(
+        "linear", "after the warm-up; refined: from the gradient norms of the role's last training"
+    )
+    shape: Shape = F(Shape(), "numbers of the schedule's own")
     warmup_steps: int = F(0, "steps of linear rise", "steps", ge=0)
     min_lr_ratio: float = F(0.0, "the schedule ends at this share of the peak", ge=0, le=1)
-    weight_decay: float = F(0.0, "AdamW", ge=0)
+    optimizer: Literal["adamw", "rmsprop", "sgd", "adafactor"] = F("adamw", "what moves the weights")
+    weight_decay: float = F(0.0, "decoupled with adamw", ge=0)
     betas: tuple[float, float] = F((0.9, 0.999), "AdamW")
     clip: float = F(1.0, "largest gradient norm", gt=0)
     batch_size: int = F(8, "rows a step", "rows", gt=0)
@@ -36,10 +35,28 @@ class Optimizer(Part):
         "assistant", "tokens that train: all assistant messages, the last one, or by each message's weight"
     )
     log_every: int = F(10, "steps whose means make one entry of training_log", "steps", gt=0)
-    lora: Lora | None = F(None, "train an adapter and merge it")
+    diverge: float | None = F(20.0, "a loss above this many times that of the first steps (at least 1) ends the training; null: none", gt=1)
+    lora: Lora | None = F(None, "train an adapter")
+    micro_batch: int | None = F(
+        None, "rows a forward pass, for batches that do not fit the memory; the gradient is that of the whole batch", "rows", gt=0
+    )
+    gradient_checkpointing: bool | Literal["auto"] = F(
+        "auto", "keep few activations and compute the others again in the backward pass; auto: on a GPU, where memory is short"
+    )
+
+    @model_validator(mode="after")
+    def _floored(self) -> Optimizer:
+        if self.schedule == "infinite" and self.shape.decay_share and not self.min_lr_ratio:
+            raise ValueError(
+                "min_lr_ratio: the infinite schedule anneals by a factor a step, so it needs a rate above 0 to end at, e.g. 0.05"
+            )
+        if self.schedule == "infinite" and self.min_lr_ratio > self.shape.constant:
+            raise ValueError(f"min_lr_ratio: {self.min_lr_ratio} is above shape.constant ({self.shape.constant}), so the anneal would rise")
+        return self
 
 
 PREVIOUS, STARTED, OWN, NONE = "previous", "base", "own", "none"  # models that an entry of `train` may name beside roles
+EARLIER = re.compile(r"policy-([1-9]\d*)")  # the policy of so many rounds ago
 Number = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -58,10 +75,50 @@ class Train(Optimizer):
         ...,
         "rows of this round alone (round), also of the N rounds before (last-N), or of all rounds and the base (cumulative)",
     )
+    first: str | None = F(
+        None, "base, or a folder with a model: what <role>-last means in `measure` and `compare` before the role has a checkpoint"
+    )
     order: Literal["random", "selected"] = F("random", "rows by lot, or as the column `order` of selected says (smallest first)")
     select: Select | None = F(None, "demonstrations of this role; none: as `select` of the spec")
     pairs: Pairs | None = F(None, "pairs of this role; none: as `pairs` of the spec")
     params: dict[str, Any] = F({}, "settings of the objective's own")
+    schedule_over: Literal["round", "experiment", "trunk"] = F(
+        "round",
+        "round: a schedule of its own each round, warmed up again; experiment: one over all rounds; trunk: warmed up once, every round "
+        "decays at its end, and the next goes on from the weights before that decay, which are kept beside the checkpoint",
+    )
+    round_peak: float = F(1.0, "each round's peak as a share of that of the round before", gt=0)
+    optimizer_state: Literal["fresh", "carried"] = F(
+        "fresh", "carried: go on with the optimizer's moments of the checkpoint it starts from"
+    )
+    hold_out: EarlyStop | None = F(None, "rows that never train, and stop the training when their loss no longer falls")
+    replay: Replay | None = F(None, "rows of earlier rounds beside those of this one; needs data: round")
+    half: Half | None = F(None, "train half of the matrices, others each round")
+
+    @property
+    def continues(self) -> bool:
+        """Whether the training looks at the role's earlier checkpoints beside the model that it starts from."""
+        return self.schedule_over != "round" or self.optimizer_state == "carried" or self.schedule == "refined"
+
+    @model_validator(mode="after")
+    def _continuing(self) -> Train:
+        whole = [name for name, given in (("half", self.half), ("schedule_over", self.schedule_over == "trunk")) if given]
+        whole += ["optimizer_state"] if self.optimizer_state == "carried" else []
+        if self.lora and whole:
+            raise ValueError(
+                f"{whole[0]}: an adapter is new in every round, so this works on whole models only; leave out lora or {whole[0]}"
+            )
+        if self.half and self.optimizer_state == "carried":
+            raise ValueError(
+                "half: other matrices train in each round, so the optimizer's moments cannot be carried; set optimizer_state: fresh"
+            )
+        if self.hold_out and self.schedule_over == "trunk":
+            raise ValueError("hold_out: a training that stops early has no decay of its own; set schedule_over: round or experiment")
+        if self.schedule_over == "trunk" and self.schedule not in ("wsd", "infinite", "power"):
+            raise ValueError(f"schedule_over: trunk is for schedules with a decay at the end (wsd, infinite, power), found {self.schedule}")
+        if self.replay and self.data != "round":
+            raise ValueError(f"replay: adds rows of earlier rounds, and so does data: {self.data}; set data: round")
+        return self
 
     @property
     def references(self) -> dict[str, float]:
@@ -82,6 +139,9 @@ class Train(Optimizer):
             raise ValueError("init: a training starts from a model: previous, base, own or another role")
         if isinstance(self.reference, dict) and (NONE in self.reference or abs(sum(self.reference.values()) - 1) > 1e-9):
             raise ValueError(f"reference: expected weights of models that add up to 1, found {self.reference}")
+        if self.lora and self.lora.save == "adapter" and self.lora.changes_base and self.init != STARTED:
+            hint = "set init: base, or save: merged"
+            raise ValueError(f"lora.save: an adapter that starts with {self.lora.init} cannot train on in the next round; {hint}")
         if self.role in self.sources:
             raise ValueError(f"init, reference: {self.role!r} is the role itself; `own` is its checkpoint of an earlier round")
         return self
@@ -104,6 +164,12 @@ class Base(Part):
     response: str = F("response", "column with the answer to learn")
     model: TinyModel = F(TinyModel(), "architecture and tokenizer")
     train: Optimizer = F(Optimizer(), "how it is trained")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Base:
+        if self.train.lora and self.train.lora.save == "adapter":
+            raise ValueError("train.lora.save: the base is a whole model; set save: merged, or leave lora out")
+        return self
 
 
 class Evaluate(Sampler):

@@ -36,7 +36,7 @@ def lineage(text: str, home: Home, limit: int = 10) -> Lineage:
     source = "from lake.lineage where experiment = $experiment and round = $round and digest = $digest"
     counts = session.table(f"select {SUMMARY} {source}", params).to_pylist()[0]
     policies = session.table(f"select written_by, source_round, origin, count(*) as rows {source} group by all order by all", params)
-    listed = f"select {COLUMNS} {source} order by first_position, row_id limit {limit:d}"
+    listed = f"select {COLUMNS} {source} order by first_position, role, row_id limit {limit:d}"
     rows = session.table(listed, params).to_pylist()
     return Lineage({name: row[name] for name in SHOWN}, also, counts | {"policies": policies.to_pylist()}, rows)
 

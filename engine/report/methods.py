@@ -81,6 +81,12 @@ def _objectives() -> Registry[Any]:
     return objectives
 
 
+def _mergers() -> Registry[Any]:
+    from engine.merge import mergers
+
+    return mergers
+
+
 KINDS: dict[str, tuple[str, Callable[[], Registry[Any]]]] = {
     "verifier": ("score[].verifier", _verifiers),
     "measure": ("measure[].method", _measures),
@@ -90,6 +96,7 @@ KINDS: dict[str, tuple[str, Callable[[], Registry[Any]]]] = {
     "planner": ("plan[].method", _planners),
     "backend": ("generate.backend", _backends),
     "objective": ("train[].objective", _objectives),
+    "merger": ("merge[].method", _mergers),
 }
 
 

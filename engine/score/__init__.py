@@ -118,7 +118,7 @@ def columns(spec: Spec) -> list[str]:
 
 def check(spec: Spec) -> None:
     """SpecError when a scorer is unknown, its parameters are wrong, it lacks a reference, or `combine` cannot work."""
-    from engine.score import measures
+    from engine.score import measures, roles
     from engine.score.combine import check_combine, check_waves
     from engine.score.expression import Expression
     from engine.score.waves import judged
@@ -138,6 +138,7 @@ def check(spec: Spec) -> None:
                 f"score ({scorer.column}): {scorer.verifier} compares with a reference, and the spec names no column for it",
                 hint="set prompts.fields.reference",
             )
+    roles.check(spec)
     if spec.evaluate.combine:
         try:
             check_combine(spec.evaluate.combine, columns(spec))

@@ -34,7 +34,7 @@ class Replying(forced.Reading):
     """Which model is asked, and what it may reply."""
 
     end_token: bool = Field(False, description="count the end token behind a letter")
-    model: str = Field("policy", description="policy, base, or a folder with a model, relative to the spec")
+    model: str = Field("policy", description="policy, base, a role of `train`, or a folder with a model, relative to the spec")
     letters: tuple[str, ...] = Field(("A", "B"), description="the replies, in the order that the questions give them")
 
     @model_validator(mode="after")

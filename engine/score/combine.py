@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from engine import macros
+from engine import macros, tables
 from engine.errors import SpecError, StepError
+from engine.ids import digest
 from engine.registry import nearest
 from engine.score import RIGHT
 from engine.score.expression import ITEM, Expression
@@ -176,3 +177,34 @@ def first_not_right(names: list[str]) -> tuple[pl.Expr, pl.Expr]:
     which = pl.coalesce(*[pl.when(bad).then(pl.lit(i)) for i, bad in enumerate(wrong)])
     detail = pl.coalesce(*[pl.when(which == i).then(pl.col(f"detail {name}")) for i, name in enumerate(names)])
     return verdict, detail
+
+
+def score_rows(
+    expression: Expression, scores: dict[str, pa.Table], answers: pa.Table | None, asked: list[pa.Table], label: str
+) -> pa.Table:
+    """Rows of `scores` with the combined score of every answer, filed as scorer `score`.
+
+    `scores`: each scorer's rows; `answers` and `asked`: the answers and their prompts, where the expression names columns of theirs.
+    StepError where a scorer has not scored an answer, or the expression cannot be computed.
+    """
+    import polars as pl
+
+    names, settings = list(expression.scorers), expression.settings()
+    table = wide(scores, label)
+    known = beside(expression, table, answers, asked, label)
+    values = pl.DataFrame(combined(expression, known.select(sorted({ITEM, *expression.names})).to_arrow()))
+    if values.height != table.height:
+        raise StepError(f"{label}: {table.height} generations in, {values.height} values out")
+    found = table.join(values, on=ITEM, how="left", maintain_order="left", validate="1:1")
+    verdict, detail = first_not_right(names)
+    rows = found.select(
+        pl.col(ITEM).alias("item_id"),
+        "prompt_id",
+        "value",
+        verdict.alias("verdict"),
+        detail.alias("detail"),
+        item_kind=pl.lit("generation"),
+        scorer=pl.lit("score"),
+        scorer_version=pl.lit(digest("score", *settings.values(), names)),
+    )
+    return tables.check("scores", rows.to_arrow())

@@ -20,13 +20,15 @@ from engine import models, operators
 from engine.errors import SpecError, StepError
 from engine.params import Params
 from engine.score.measures import Measure
-from engine.spec import Spec
-from engine.step import BASE, Context, Model, Ref
+from engine.spec import Spec, Train
+from engine.step import BASE, POLICY, Context, Model, Ref
 
 if TYPE_CHECKING:
     from engine.score.reader import Reader
 
 NAMED = ("policy", "base")
+LAST = "-last"  # behind a role: its checkpoint of an earlier round
+FIRST = Ref("checkpoints", POLICY, "base")
 BATCH = 64  # rows that are journaled together
 
 
@@ -40,24 +42,46 @@ class Reading(Params):
 class ReadingOf(Reading):
     """Which model, and how it reads."""
 
-    model: str = Field("policy", description="policy, base, or a folder with a model, relative to the spec")
+    model: str = Field(
+        "policy", description="policy, base, a role of `train` (see `Named`), or a folder with a model, relative to the spec"
+    )
 
 
 @dataclass(frozen=True)
 class Named:
-    """The model of a measure: `policy`, `base`, or a folder relative to the spec."""
+    """The model of a measure or of a comparer: `policy`, `base`, a role of `train`, or a folder relative to the spec.
+
+    `<role>` is the checkpoint that this round trains for the role, so that the step comes after that training. `<role>-last` is the
+    role's checkpoint of the last earlier round that had one, and in a round without one what `first` of the role's entry says.
+    """
 
     name: str
 
-    def reads(self, round_: int) -> list[Ref]:
+    def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The part that says which checkpoint it is. The policy of the base round is the base."""
         if self.name == "policy" and round_ != BASE:
             return [Ref("policy")]
-        return [Ref("checkpoints", "policy", "base")] if self.name in NAMED else []
+        if self.name in NAMED:
+            return [FIRST]
+        train = role_of(spec, self.name)
+        if train is None:
+            return []
+        if self.name == train.role:
+            return [Ref("checkpoints", train.role)]
+        return [Ref("checkpoints", train.role, "history"), *([FIRST] if train.first == "base" else [])]
 
-    def settings(self, spec_path: Path) -> dict[str, Any]:
-        """The digest of a folder; where it lies does not matter. SpecError where there is none."""
-        return {} if self.name in NAMED else {"digest": models.digest(self._folder(spec_path))}
+    def settings(self, spec: Spec, spec_path: Path, head: bool = False) -> dict[str, Any]:
+        """The digest of a folder; where it lies does not matter. SpecError where there is none, or where a role's model is not what
+        is needed: with a head that gives numbers (`head`), or one that gives words."""
+        if self.name in NAMED:
+            return {}
+        train = role_of(spec, self.name)
+        if train is None:
+            return {"digest": models.digest(self._folder(spec, self.name, spec_path))}
+        self._fits(spec_path, train, head)
+        if self.name != train.role and train.first != "base":
+            return {"first": models.digest(self._folder(spec, train.first or "", spec_path))}
+        return {}
 
     def model(self, ctx: Context) -> Model:
         """The model itself."""
@@ -65,18 +89,57 @@ class Named:
             return ctx.model("policy")
         if self.name in NAMED:
             return ctx.model("base")
-        folder = self._folder(ctx.spec_path)
+        train, name = role_of(ctx.spec, self.name), self.name
+        if train and self.name == train.role:
+            return ctx.model("checkpoint", role=train.role)
+        if train:
+            if ctx.read(Ref("checkpoints", train.role, "history"), ["digest"]).num_rows:
+                return ctx.model("own", role=train.role)
+            if train.first == "base":
+                return ctx.model("base")
+            name = train.first or ""
+        folder = self._folder(ctx.spec, name, ctx.spec_path)
         return Model(models.digest(folder), folder)
 
-    def _folder(self, spec_path: Path) -> Path:
-        folder = (spec_path.parent / Path(self.name).expanduser()).absolute()
-        if not folder.is_dir():
+    def _fits(self, spec_path: Path, train: Train, head: bool) -> None:
+        from engine.train import objective
+
+        where = str(spec_path)
+        if (spec_path.parent / self.name).is_dir():
+            raise SpecError(f"{self.name!r} is a role of `train` and a folder beside the spec", where=where, hint="rename one of them")
+        if (objective(train).outputs is not None) != head:
+            wanted, given = ("a head", "words") if head else ("words", "a head")
             raise SpecError(
-                f"score: a measure names the model {self.name!r}; expected policy, base or a folder, looked for {folder}",
+                f"the model {self.name!r}: expected one with {wanted}, but the role's objective {train.objective} trains one with {given}",
+                where=where,
+                hint="measures with a head: reward_model, segment_reward, uncertainty; comparer: preference_model",
+            )
+        if self.name != train.role and train.first is None:
+            raise SpecError(
+                f"train.first: {self.name!r} is the checkpoint of an earlier round, and round 0 has none",
+                where=where,
+                hint=f"set `first` in the entry of train for {train.role}: base, or a folder; or name {train.role}, this round's own",
+            )
+        if head and self.name != train.role and train.first == "base":
+            raise SpecError(f"train.first: base has no head, and {self.name!r} needs one", where=where, hint="give a folder with one")
+
+    def _folder(self, spec: Spec, name: str, spec_path: Path) -> Path:
+        folder = (spec_path.parent / Path(name).expanduser()).absolute()
+        if not folder.is_dir():
+            roles = [train.role for train in spec.train if train.role != POLICY]
+            raise SpecError(
+                f"score: a measure names the model {name!r}; expected policy, base or a folder, looked for {folder}",
                 where=str(spec_path),
-                hint="give a folder with config.json and *.safetensors, relative to the spec",
+                hint="give a folder with config.json and *.safetensors, relative to the spec"
+                + (f", or a role that trains: {', '.join(f'{role} or {role}{LAST}' for role in roles)}" if roles else ""),
             )
         return folder
+
+
+def role_of(spec: Spec, name: str) -> Train | None:
+    """The entry of `train` whose checkpoint a model's name means: its role, or that with -last behind it."""
+    roles = {train.role: train for train in spec.train if train.role != POLICY}
+    return roles.get(name) or (roles.get(name.removesuffix(LAST)) if name.endswith(LAST) else None)
 
 
 def settings(spec: Spec) -> dict[str, Any]:
@@ -175,11 +238,11 @@ class ByModel(Measure):
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The checkpoint that reads."""
-        return Named(self.params.model).reads(round_)
+        return Named(self.params.model).reads(spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """How answers are rendered, and a folder's digest."""
-        return settings(spec) | Named(self.params.model).settings(spec_path)
+        return settings(spec) | Named(self.params.model).settings(spec, spec_path)
 
     def versions(self, ctx: Context) -> list[str]:
         """The digest of the model that reads."""

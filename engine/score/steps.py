@@ -5,14 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from engine import tables
-from engine.errors import StepError
-from engine.ids import digest
 from engine.score import make, version
-from engine.score.combine import beside, combined, first_not_right, sources, wide
+from engine.score.combine import score_rows, sources
 from engine.score.expression import ITEM, Expression
 from engine.score.rows import of_verdicts
-from engine.score.verify import COLUMNS, answers_of, frame, scored_once
+from engine.score.verify import COLUMNS, answers_of, scored_once
 from engine.spec import Scorer, Spec
 from engine.step import BASE, Context, Output, Ref, Step
 
@@ -114,29 +111,10 @@ class Combine(Step):
 
     def run(self, ctx: Context) -> Output:
         """StepError where a scorer has not scored an answer, or the expression cannot be computed."""
-        import polars as pl
-
         expression = Expression.of(ctx.spec, self.of)
-        names, settings = list(expression.scorers), expression.settings()
         own = ["item_id", "prompt_id", "value", "verdict", "detail"]
-        table = wide({name: ctx.read(Ref("scores", f"{self.of}/{name}"), own) for name in names}, self.name)
+        scores = {name: ctx.read(Ref("scores", f"{self.of}/{name}"), own) for name in expression.scorers}
         answers = ctx.read(Ref("generations", self.of), [ITEM, *sources(expression)]) if expression.of_generations else None
         asked = [ctx.read(ref, ["prompt_id", *expression.of_prompts]) for ref in prompts_of(self.of)] if expression.of_prompts else []
-        known = beside(expression, table, answers, asked, self.name)
-        values = frame(combined(expression, known.select(sorted({ITEM, *expression.names})).to_arrow()), [ITEM, "value"])
-        if values.height != table.height:
-            raise StepError(f"{self.name}: {table.height} generations in, {values.height} values out")
-        found = table.join(values, on=ITEM, how="left", maintain_order="left", validate="1:1")
-        verdict, detail = first_not_right(names)
-        rows = found.select(
-            pl.col(ITEM).alias("item_id"),
-            "prompt_id",
-            "value",
-            verdict.alias("verdict"),
-            detail.alias("detail"),
-            item_kind=pl.lit("generation"),
-            scorer=pl.lit("score"),
-            scorer_version=pl.lit(digest("score", *settings.values(), names)),
-        )
-        parts = {("scores", self.part): tables.check("scores", rows.to_arrow())}
-        return Output(parts, table.height, {"without_score": values["value"].null_count()})
+        rows = score_rows(expression, scores, answers, asked, self.name)
+        return Output({("scores", self.part): rows}, rows.num_rows, {"without_score": rows["value"].null_count})

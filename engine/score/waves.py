@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def settings(spec: Spec) -> dict[str, Any]:
-    """JSON for the fingerprint of a step whose rows depend on scores."""
-    return Expression.of(spec).settings() | {"scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
+def settings(spec: Spec, part: str = "rollout") -> dict[str, Any]:
+    """JSON for the fingerprint of a step whose rows depend on scores, of the answers of a part of generations."""
+    return Expression.of(spec, part).settings() | {"scorers": {scorer.column: version(scorer, make(scorer)) for scorer in spec.score}}
 
 
 def judged(spec: Spec) -> bool:
@@ -36,11 +36,12 @@ def judged(spec: Spec) -> bool:
 class Waves:
     """Scores batch after batch of answers to the same prompts; what a verifier has seen it is not asked again.
 
-    `prompts`: rows with prompt_id, messages, reference and meta. Close it when done: verifiers may hold processes or models.
+    `prompts`: rows with prompt_id, messages, reference and meta; `part`: the part of generations whose combined score counts.
+    Close it when done: verifiers may hold processes or models.
     """
 
-    def __init__(self, ctx: Context, prompts: pa.Table, label: str) -> None:
-        self._ctx, self._expression, self._label, self._prompts = ctx, Expression.of(ctx.spec), label, prompts
+    def __init__(self, ctx: Context, prompts: pa.Table, label: str, part: str = "rollout") -> None:
+        self._ctx, self._expression, self._label, self._prompts = ctx, Expression.of(ctx.spec, part), label, prompts
         self._verifiers: dict[str, tuple[Scorer, Verifier]] = {scorer.column: (scorer, make(scorer)) for scorer in ctx.spec.score}
         self._seen: dict[str, pl.DataFrame] = {}
         self._rows: dict[str, list[pa.Table]] = {name: [] for name in self._verifiers}

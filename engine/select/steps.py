@@ -8,11 +8,12 @@ from typing import Any
 import pyarrow as pa
 
 from engine.errors import QueryError, StepError
-from engine.select import STEP, answers, carried, load, of, picked, roles
+from engine.select import STEP, answers, carried, load, of, picked, referred, roles
 from engine.select.fill import select
 from engine.spec import Spec, Train
 from engine.step import POLICY, Context, Output, Ref, Step
 from engine.stepsql import StepSql
+from engine.train import references
 
 COUNTS = "select count(1) as n, count(score) as scored, count(1) filter (where score >= $bar) as good, max(score) as best from scored"
 VERDICTS = "select coalesce(verdict, 'none') as verdict, count(1) as n from scored group by 1 order by n desc, verdict"
@@ -23,8 +24,8 @@ class SelectedStep(Step):
 
     table = "selected"
 
-    def __init__(self, role: str, spec_path: Path | None = None) -> None:
-        self.part, self.spec_path = role, spec_path
+    def __init__(self, role: str, spec_path: Path | None = None, on_device: bool = False) -> None:
+        self.part, self.spec_path, self.on_device = role, spec_path, on_device
         self.name = STEP if role == POLICY else f"{STEP}_{role}"
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
@@ -33,11 +34,16 @@ class SelectedStep(Step):
         found = sql.refs(spec, [picker.column for picker in spec.select.pickers])
         if answers(sql):
             found += [Ref("generations", "rollout"), Ref("prompts", "train")]
-        return list(dict.fromkeys(found + carried.reads("selected", self.part, self._train(spec))))
+        train = self._train(spec)
+        found += carried.reads("selected", self.part, train)
+        return list(dict.fromkeys(found + references.refs(referred.weights(train), self.part)))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        """SQL without comments, bound parameters, and the round: it stands in source_round and in every row id."""
-        return {**load(spec, spec_path, self.part).settings(spec, round_), "data": self._train(spec).data, "round": round_}
+        """SQL without comments, bound parameters, and the round: it stands in source_round and in every row id. Where the objective
+        takes values of a reference from the rows, also what those depend on."""
+        train = self._train(spec)
+        own = {**load(spec, spec_path, self.part).settings(spec, round_), **carried.settings(train, spec), "round": round_}
+        return own | referred.settings(spec, train)
 
     def run(self, ctx: Context) -> Output:
         """Fresh rows in order of prompt and rank, then those carried over. StepError where the SQL chooses nothing."""
@@ -45,9 +51,10 @@ class SelectedStep(Step):
         rows = select(ctx, sql)
         if not rows.num_rows:
             raise StepError(_why_empty(ctx, sql), where=str(sql.file.path), hint="`rondo sql` on `scored` shows the answers")
-        older = carried.rows(ctx, "selected", self.part, self._train(ctx.spec), rows)
+        train = self._train(ctx.spec)
+        older = carried.rows(ctx, "selected", self.part, train, rows)
         found = ctx.sql(f"select count(1) as n from {_source(sql)}", {})["n"][0].as_py()
-        whole = pa.concat_tables([rows, older]) if older else rows
+        whole = referred.referred(ctx, train, pa.concat_tables([rows, older]) if older else rows)
         detail = {"sql": of(ctx.spec, self.part).sql, "fresh": rows.num_rows, "carried": whole.num_rows - rows.num_rows}
         return Output({("selected", self.part): whole}, found, detail)
 
@@ -87,4 +94,4 @@ def _why_empty(ctx: Context, sql: StepSql) -> str:
 
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room. Without `spec_path`, what the SQL reads is looked up among the shipped files only."""
-    return [*picked.steps(spec, spec_path), *(SelectedStep(train.role, spec_path) for train in roles(spec))]
+    return [*picked.steps(spec, spec_path), *(SelectedStep(train.role, spec_path, bool(referred.weights(train))) for train in roles(spec))]

@@ -14,6 +14,7 @@ from engine.errors import SpecError
 from engine.registry import Registry
 from engine.spec import Part, Spec, Train
 from engine.step import Context, Device, Progress, Ref
+from engine.train.past import Past
 
 
 @dataclass
@@ -22,7 +23,8 @@ class Job:
 
     `out` gets the trained model; `state` keeps what a killed training needs to go on. `seed` and `round` are the root
     of every random choice. `chat` is how prompts are rendered (None: with the model's template where it has one). `reference` is
-    the model of `train.reference`, for an objective that runs it; `ctx` the step's, for one that answers prompts itself.
+    the model of `train.reference`, for an objective that runs it; `ctx` the step's, for one that answers prompts itself; `past` what
+    the training goes on from beside the weights.
     """
 
     model: Path
@@ -39,12 +41,14 @@ class Job:
     chat: bool | None = None
     trust_remote_code: bool = False
     ctx: Context | None = None
+    past: Past = field(default_factory=Past)
 
 
 @dataclass
 class Trained:
     """What a training did. `row_ids` are the rows in the order in which the trainer consumed them, repeats included; `log` are rows
-    of training_log (step, metric, value); `tables` what else it fills, by (table, part), as the objective's `writes` says."""
+    of training_log (step, metric, value); `tables` what else it fills, by (table, part), as the objective's `writes` says; `settings` what
+    the checkpoint's `settings` say beside the spec's (keepsakes by name, frozen tensors)."""
 
     folder: Path
     row_ids: list[str]
@@ -56,6 +60,7 @@ class Trained:
     detail: dict[str, Any] = field(default_factory=dict)
     log: list[dict[str, Any]] = field(default_factory=list)
     tables: dict[tuple[str, str], pa.Table] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
 
     @property
     def rows_trained(self) -> int:
@@ -73,11 +78,13 @@ class Objective(ABC):
 
     `reads`: the table whose part of the role trains; prompts: the objective answers them itself. `reference`: what it needs of
     `train.reference`: nothing, its log-probabilities as columns of the rows, or the model itself beside the one that trains.
+    `parts`: whether the loss of a batch is a sum over its rows, so that `train.micro_batch` may cut it (see `engine.train.planned`).
     """
 
     revision: ClassVar[int] = 1
     reads: ClassVar[Literal["selected", "pairs", "prompts"]] = "selected"
     reference: ClassVar[Literal["none", "values", "model"]] = "none"
+    parts: ClassVar[bool] = False
     Params: ClassVar[type[Part]] = NoParams
 
     def __init__(self, params: Any = None) -> None:
@@ -91,13 +98,23 @@ class Objective(ABC):
         """JSON that enters the fingerprint beside the entry of `train`."""
         return {}
 
-    def writes(self, role: str) -> list[tuple[str, str]]:
+    @property
+    def compares(self) -> Literal["none", "values", "model"]:
+        """What it needs of `train.reference` with the params that it has: `reference`, or none of it."""
+        return self.reference
+
+    def writes(self, spec: Spec, role: str) -> list[tuple[str, str]]:
         """Further (table, part)s that the training fills, such as the rollouts of an online method."""
         return []
 
     def check(self, spec: Spec, train: Train, spec_path: Path) -> None:
         """SpecError for settings that cannot work, before any work."""
         return
+
+    @property
+    def outputs(self) -> tuple[str, ...] | None:
+        """Names of the outputs of its model's head; None where it trains a model that gives words."""
+        return None
 
     @abstractmethod
     def train(self, job: Job) -> Trained:
@@ -120,15 +137,15 @@ def objective(train: Train) -> Objective:
             f"train.order: selected, but the objective {train.objective} reads {method.reads}, which have no order",
             hint="set train.order: random",
         )
-    if method.reference == "model" and len(train.references) > 1:
+    if (train.hold_out or train.replay) and method.reads == "prompts":
         raise SpecError(
-            f"train.reference: the objective {train.objective} runs its reference beside the model, so it takes one model and no mixture",
-            hint=f"found {train.reference}; give previous or base",
+            f"train.{'hold_out' if train.hold_out else 'replay'}: the objective {train.objective} answers prompts itself and has no rows",
+            hint="leave it out, or choose an objective that reads selected or pairs",
         )
-    if method.reference != "none" and not train.references:
+    if train.micro_batch and not method.parts:
         raise SpecError(
-            f"train.reference: the objective {train.objective} compares with a reference, found none",
-            hint="give previous (the policy that the round starts with) or base",
+            f"train.micro_batch: the loss of the objective {train.objective} is not a sum over rows, so its batches cannot be cut",
+            hint="leave train.micro_batch out, and lower train.batch_size where the memory is short",
         )
     try:
         params = method.Params.model_validate(train.params)
@@ -138,4 +155,15 @@ def objective(train: Train) -> Objective:
         allowed = ", ".join(sorted(method.Params.model_fields)) or "none"
         text = "unknown key" if first["type"] == "extra_forbidden" else first["msg"]
         raise SpecError(f"train.params.{place}: {text} (objective {train.objective})", hint=f"its params: {allowed}") from error
-    return method(params)
+    made = method(params)
+    if made.compares == "model" and len(train.references) > 1:
+        raise SpecError(
+            f"train.reference: the objective {train.objective} runs its reference beside the model, so it takes one model and no mixture",
+            hint=f"found {train.reference}; give previous or base",
+        )
+    if made.compares != "none" and not train.references:
+        raise SpecError(
+            f"train.reference: the objective {train.objective} compares with a reference, found none",
+            hint="give previous (the policy that the round starts with) or base",
+        )
+    return made

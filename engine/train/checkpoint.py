@@ -5,15 +5,20 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from contextlib import suppress
+from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from engine import models
-from engine.disk import HINT, barred
+from engine import adapters, modelfiles, models
+from engine.disk import HINT, barred, writing
 from engine.errors import ModelError
 from engine.home import Home
+from engine.ids import canonical
+from engine.step import Context
+from engine.train import Trained, keepsakes
 
 CARD = "rondo.json"
 PACKAGES = ("torch", "transformers", "trl", "peft", "accelerate", "tokenizers", "safetensors", "numpy")
@@ -56,13 +61,49 @@ def staging(journal: Path) -> Path:
     return folder
 
 
+def row(
+    ctx: Context,
+    *,
+    role: str,
+    digest: str,
+    folder: Path,
+    parents: list[str],
+    objective: str,
+    settings: dict[str, Any],
+    trained: Trained | None = None,
+    seconds: float = 0.0,
+) -> dict[str, Any]:
+    """The row of `checkpoints` of a model that the step has published; `trained` None: nothing was trained for it."""
+    return {
+        "digest": digest,
+        "parents": parents,
+        "role": role,
+        "path": name(ctx.home, folder),
+        "objective": objective,
+        "rows_expected": trained.rows_expected if trained else 0,
+        "rows_trained": trained.rows_trained if trained else 0,
+        "tokens": trained.tokens if trained else 0,
+        "steps": trained.steps if trained else 0,
+        "loss": trained.loss if trained else None,
+        "seconds": trained.seconds if trained else seconds,
+        "inputs": json.dumps(ctx.inputs()),
+        "settings": canonical(settings),
+        "packages": canonical(packages()),
+        "attempt": ctx.attempt,
+        "at": datetime.now(UTC),
+    }
+
+
 def publish(home: Home, partial: Path, card: dict[str, Any]) -> tuple[str, Path]:
-    """Renames a whole model to checkpoints/<digest> and returns both; the card, with the digest, lies in it as rondo.json.
+    """Renames a model to checkpoints/<digest> and returns both; the card, with the digest, lies in it as rondo.json. An adapter names
+    its base by digest, as the folder beside its own.
 
     An equal model that is there already is kept with its card; one whose files no longer have its digest is replaced.
     ModelError where the disk says no.
     """
-    found = models.digest(partial)
+    with writing("the checkpoint", partial):
+        found, base = _settled(home, partial) if adapters.is_adapter(partial) else (models.digest(partial), None)
+    card |= {"base": base} if base else {}
     target = home.checkpoints / found
     try:
         (partial / CARD).write_text(json.dumps({"digest": found, **card}, indent=2, sort_keys=True, default=str) + "\n", encoding="utf-8")
@@ -76,11 +117,39 @@ def publish(home: Home, partial: Path, card: dict[str, Any]) -> tuple[str, Path]
             except OSError:
                 if not _whole(target, found):  # another experiment may have published the same model just now
                     raise
+        for kept in keepsakes.of(partial) if partial.exists() else []:  # an equal model was there: what later rounds need goes beside it
+            if not (target / kept.name).exists():
+                kept.rename(target / kept.name)
         shutil.rmtree(partial, ignore_errors=True)
         _sync(home.checkpoints)
     except OSError as error:
         raise ModelError(f"cannot write the checkpoint: {error}", where=str(target), hint="free space, then run again") from error
     return found, target
+
+
+def _settled(home: Home, partial: Path) -> tuple[str, str]:
+    """The digests of an adapter, whose config now names its base as ../<digest>, and of that base.
+
+    A base that lies outside the home (an imported model) gets a link there, so that no local path enters the adapter.
+    """
+    from engine.train.adapter import change
+
+    adapter = adapters.find(partial)
+    assert adapter is not None
+    base = modelfiles.digest(adapter.base)
+    place = home.checkpoints / base
+    home.checkpoints.mkdir(parents=True, exist_ok=True)
+    if place.is_symlink() and not place.is_dir():
+        place.unlink()  # the imported model has moved
+    if not place.is_dir():
+        with suppress(FileExistsError):  # another experiment may have made it just now
+            place.symlink_to(adapter.base.absolute(), target_is_directory=True)
+    if not _whole(place, base):
+        raise ModelError(
+            f"the adapter's base is not what its digest says: expected {base}", where=str(place), hint="restore or remove this folder"
+        )
+    change(partial, base_model_name_or_path=f"../{base}")
+    return adapters.digest(adapter), base
 
 
 def _whole(folder: Path, expected: str) -> bool:

@@ -55,13 +55,17 @@ class Encoder:
         self._template = models.chats(tokenizer, chat)
         self._ends = {tokenizer.eos_token_id, *ends}
 
-    def encode(self, rows: pa.Table) -> list[Example]:
-        """One example for each row of `selected`, in order. StepError, naming the row_id, for a row that cannot train."""
+    def encode(self, rows: pa.Table, cut: bool = False) -> list[Example]:
+        """One example for each row of `selected`, in order. StepError, naming the row_id, for a row that cannot train.
+
+        `cut`: of a row that is too long the end is left out, for rows that only estimate something."""
         table = rows.select(["row_id", "messages", "weight"]).to_pylist()
         pieces = [self._pieces(row) for row in table]
         flat = [piece for row in pieces for piece in row]
         ids = self._tokens(flat)
         examples = [self._example(row["row_id"], [(piece, next(ids)) for piece in own]) for row, own in zip(table, pieces, strict=True)]
+        if cut:
+            examples = [Example(e.row_id, e.ids[: self.limit], e.weights[: self.limit]) for e in examples]
         long = [example for example in examples if len(example.ids) > self.limit]
         if long:
             worst = max(long, key=lambda example: len(example.ids))

@@ -35,6 +35,10 @@ class Log:
         ]
         self.open = {}
 
+    def put(self, done: int, numbers: Mapping[str, float]) -> None:
+        """Writes numbers that were measured once, after `done` steps."""
+        self.rows += [{"step": done, "metric": name, "value": float(value)} for name, value in sorted(numbers.items())]
+
     def state(self) -> dict[str, Any]:
         """What a killed training needs to go on writing (JSON)."""
         return {"rows": self.rows, "open": self.open}

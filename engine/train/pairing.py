@@ -5,39 +5,27 @@ Loaded only when a training runs: importing TRL takes seconds.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import torch
 from trl import DPOConfig, DPOTrainer
 
-from engine.errors import StepError
 from engine.train import Job, Trained, sides
-from engine.train.encode import Example
+from engine.train.head import Head
 from engine.train.log import Log
-from engine.train.pairwise import PairObjective, PairValues, numbers_of
+from engine.train.pairrows import Pair, encoded
+from engine.train.pairwise import PairObjective, PairValues
 from engine.train.planned import Planned
 from engine.train.running import Running
 from engine.train.state import Consumed
 
-REFERENCE = {"ref_chosen": "ref_chosen_logps", "ref_rejected": "ref_rejected_logps"}
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A pair ready to train: its sides as token ids with weights, and its numbers."""
-
-    row_id: str
-    sides: tuple[Example, ...]
-    weight: float
-    numbers: Mapping[str, float]
+SUMMED = ("chosen", "third")  # sides whose likelihood a loss may take over all tokens of a batch
 
 
 def train(job: Job, objective: PairObjective) -> Trained:
-    """Trains the model of `job` on its pairs."""
+    """Trains the model of `job` on its pairs. Dropout is off, as in TRL, in the model and in an adapter: the reference has none."""
     running = Running(job)
     pairs = encoded(job.rows, running, objective)
 
@@ -47,35 +35,6 @@ def train(job: Job, objective: PairObjective) -> Trained:
         return running.built(PairTrainer, config, consumed, log, data_collator=collator, objective=objective)
 
     return running.train([pair.row_id for pair in pairs], [sum(len(side.ids) for side in pair.sides) for pair in pairs], make)
-
-
-def encoded(rows: pa.Table, running: Running, objective: PairObjective) -> list[Pair]:
-    """Every row of `pairs` as the objective needs it. StepError, naming a row, where one lacks a side or a number."""
-    encoder = running.encoder(sides.MASK)
-    names = sides.SIDES if objective.third else sides.SIDES[:2]
-    for side in names:
-        if rows[side].null_count:
-            raise StepError(
-                f"the objective trains on {', '.join(names)}, and {rows[side].null_count} of {rows.num_rows} pairs have no {side} answer",
-                hint="let the SQL of `pairs` give it, or choose another objective",
-            )
-    found = [encoder.encode(sides.rows(rows, side, running.job.settings.mask)) for side in names]
-    wanted = tuple(objective.columns)
-    pairs = []
-    for i, row in enumerate(rows.select(["row_id", "weight", "probability", "margin", "extra", *REFERENCE.values()]).to_pylist()):
-        numbers = numbers_of(row, wanted)
-        if objective.reference == "values":
-            numbers |= {name: row[column] for name, column in REFERENCE.items()}
-        known = {name: value for name, value in numbers.items() if value is not None and np.isfinite(value)}
-        if lost := [name for name in numbers if name not in known]:
-            raise StepError(
-                f"pair {row['row_id']} has no {lost[0]}, which the objective needs",
-                hint="let the SQL of `pairs` give it, as a column or as an entry of extra"
-                if lost[0] in wanted
-                else "look at train.reference",
-            )
-        pairs.append(Pair(row["row_id"], tuple(side[i] for side in found), row["weight"], known))
-    return pairs
 
 
 class PairCollator:
@@ -96,12 +55,16 @@ class PairCollator:
             ids[i, :length], mask[i, :length], weights[i, :length] = row.ids, 1, row.weights
         weights[:, 0] = 0  # the first token follows nothing
         own = np.array([pair.weight for pair in pairs], dtype=np.float32)
+        own /= own.sum()
+        tokens = dict(zip(sides.SIDES, weights.sum(axis=1).reshape(-1, len(pairs)) @ own, strict=False))
         return {
             "batch": number,
+            "first": int((weights > 0).argmax(axis=1).min()),
             "input_ids": torch.from_numpy(ids),
             "attention_mask": torch.from_numpy(mask),
             "weights": torch.from_numpy(weights),
-            "row_weights": torch.from_numpy(own / own.sum()),
+            "row_weights": torch.from_numpy(own),
+            "mean_tokens": {side: float(tokens[side]) for side in SUMMED if side in tokens},
             "numbers": {name: torch.tensor([pair.numbers[name] for pair in pairs]) for name in pairs[0].numbers},
         }
 
@@ -113,6 +76,7 @@ class PairTrainer(Planned, DPOTrainer):
     def __init__(self, *, objective: PairObjective, **more: Any) -> None:
         super().__init__(**more)
         self.objective = objective
+        self.head = Head(self.model, aux=self.aux_loss_enabled)
 
     def _prepare_dataset(self, dataset: Any, *args: Any, **more: Any) -> Any:
         """The batches are tokenised already."""
@@ -125,20 +89,21 @@ class PairTrainer(Planned, DPOTrainer):
     def compute_loss(self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None) -> Any:
         """The weighted loss of one batch. StepError, naming its rows, where it is not finite."""
         number, row_weights = inputs.pop("batch"), inputs.pop("row_weights")
-        values = self.values(model, inputs)
+        values, aux = self.values(model, inputs)
         loss = (self.objective.loss(values) * row_weights).sum()
-        self.took(number, loss.item(), self._numbers(values, row_weights))
+        if aux is not None:  # mixtures of experts: the load-balancing loss, as TRL adds it; of a part of a batch, its share
+            loss = loss + self.router_aux_loss_coef * aux * row_weights.sum()
+        self.took(number, *self._numbers(loss, values, row_weights))
         return (loss, values) if return_outputs else loss
 
-    def values(self, model: Any, inputs: dict[str, Any]) -> PairValues:
-        """What the model says of the pairs of a batch."""
-        weights, numbers = inputs.pop("weights"), inputs.pop("numbers")
-        labels = inputs["input_ids"].masked_fill(weights == 0, -100)
-        outputs = model(**inputs, labels=labels, use_cache=False, fused_lm_head=True)
-        logps, tokens = (outputs.log_probs * weights[:, 1:]).sum(dim=1), weights.sum(dim=1)
+    def values(self, model: Any, inputs: dict[str, Any]) -> tuple[PairValues, torch.Tensor | None]:
+        """What the model says of the pairs of a batch, and the load-balancing loss of a mixture of experts."""
+        weights, numbers, mean_tokens, first = (inputs.pop(name) for name in ("weights", "numbers", "mean_tokens", "first"))
+        found, aux = self.head(model, inputs, weights, first)
+        logps, tokens = (found * weights[:, first:]).sum(dim=1), weights.sum(dim=1)
         width = len(logps) // (3 if self.objective.third else 2)
         (chosen, rejected, *third), (*counts,) = logps.split(width), tokens.split(width)
-        return PairValues(
+        made = PairValues(
             chosen=chosen,
             rejected=rejected,
             chosen_tokens=counts[0],
@@ -148,12 +113,15 @@ class PairTrainer(Planned, DPOTrainer):
             third=third[0] if third else None,
             third_tokens=counts[2] if third else None,
             numbers=numbers,
+            mean_tokens=mean_tokens,
         )
+        return made, aux
 
     @torch.no_grad()
-    def _numbers(self, values: PairValues, weights: torch.Tensor) -> dict[str, float]:
-        """Means over the batch by row weight: rewards, their margin, how often the chosen one is higher, log-probabilities, and where
-        there is a reference the mean log-ratio a token (the k1 estimate of the KL divergence, were both answers drawn from the model).
+    def _numbers(self, loss: torch.Tensor, values: PairValues, weights: torch.Tensor) -> tuple[float, dict[str, float]]:
+        """The loss, and means over the batch by row weight: rewards, their margin, how often the chosen one is higher, log-probabilities,
+        and where there is a reference the mean log-ratio a token (the k1 estimate of the KL divergence, were both answers drawn from the
+        model).
         """
         chosen, rejected = self.objective.rewards(values)
         columns = {
@@ -167,5 +135,6 @@ class PairTrainer(Planned, DPOTrainer):
         if values.ref_chosen is not None:
             tokens = values.chosen_tokens + values.rejected_tokens
             columns["kl"] = (values.chosen_ratio + values.rejected_ratio) / tokens
-        means = torch.stack([(column * weights).sum() for column in columns.values()]).tolist()
-        return dict(zip(columns, means, strict=True))
+        means = (torch.stack(list(columns.values())).to(weights.dtype) * weights).sum(dim=1)
+        first, *others = torch.cat([loss.reshape(1).to(weights.dtype), means]).tolist()  # one transfer from the device a step
+        return first, dict(zip(columns, others, strict=True))

@@ -12,6 +12,8 @@ from engine.train import Job, Objective, Trained
 if TYPE_CHECKING:
     from torch import Tensor
 
+OWN = ("probability", "margin")  # numbers that are columns of `pairs`; others are entries of `extra`
+
 
 @dataclass(frozen=True)
 class PairValues:
@@ -19,7 +21,9 @@ class PairValues:
 
     `chosen`, `rejected` and `third` (None: rows have none) are sums of log-probabilities over the target tokens under the model
     that trains, with gradient; `*_tokens` how many those are (weights of messages count as parts of a token). `ref_chosen` and
-    `ref_rejected` are the same under the reference (None: the objective has none); `numbers` are further columns by name.
+    `ref_rejected` are the same under the reference (None: the objective has none); `numbers` are further columns by name. `mean_tokens`
+    says by side how many target tokens the rows of the batch have on average, by their weights: of the whole batch, where this is a
+    part of one (None: the rows are a batch and weigh alike).
     """
 
     chosen: Tensor
@@ -31,6 +35,7 @@ class PairValues:
     third: Tensor | None = None
     third_tokens: Tensor | None = None
     numbers: Mapping[str, Tensor] | None = None
+    mean_tokens: Mapping[str, float] | None = None
 
     def number(self, name: str) -> Tensor:
         """The column `name`, one of those of the objective's `columns`."""
@@ -47,6 +52,16 @@ class PairValues:
         return self.rejected if self.ref_rejected is None else self.rejected - self.ref_rejected
 
     @property
+    def margin(self) -> Tensor:
+        """The log-ratio of the chosen answer less that of the rejected one."""
+        return self.chosen_ratio - self.rejected_ratio
+
+    @property
+    def margin_a_token(self) -> Tensor:
+        """The same with each side's log-ratio divided by its tokens."""
+        return self.chosen_ratio / self.chosen_tokens - self.rejected_ratio / self.rejected_tokens
+
+    @property
     def chosen_mean(self) -> Tensor:
         """Log-probability of the chosen answer a token."""
         return self.chosen / self.chosen_tokens
@@ -60,12 +75,16 @@ class PairValues:
 class PairObjective(Objective):
     """An objective whose loss is one formula a pair. The loss of a batch is the mean over its rows by their `weight`.
 
-    `columns`: numbers that every row must have: `probability`, `margin`, or keys of `extra`. `third`: whether rows have a third answer.
+    `columns`: numbers that every row must have: `probability`, `margin`, or keys of `extra`; `ranges` the least and the greatest allowed
+    of those that have such. `third`: whether rows have a third answer. `weighted`: whether rows may differ in weight.
     """
 
     reads: ClassVar[Literal["selected", "pairs", "prompts"]] = "pairs"
     reference: ClassVar[Literal["none", "values", "model"]] = "values"
     third: ClassVar[bool] = False
+    weighted: ClassVar[bool] = True
+    ranges: ClassVar[Mapping[str, tuple[float, float]]] = {"probability": (0.0, 1.0)}
+    parts: ClassVar[bool] = True
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -93,4 +112,4 @@ class PairObjective(Objective):
 def numbers_of(row: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, float | None]:
     """The numbers of a row of `pairs`: its own columns, else entries of `extra`; None where it has none."""
     extra = dict(row["extra"] or ())
-    return {name: row[name] if name in ("probability", "margin") else extra.get(name) for name in names}
+    return {name: row[name] if name in OWN else extra.get(name) for name in names}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -33,8 +33,12 @@ def refs(names: Iterable[str], role: str) -> list[Ref]:
     return [ref for name in names for ref in sources.refs(name, role)]
 
 
-def values(ctx: Context, train: Train, rows: Rows, names: Iterable[str], mask: str) -> dict[str, dict[str, list[float]]]:
+def values(
+    ctx: Context, train: Train, rows: Rows, names: Iterable[str], mask: str, cut: Collection[str] = ()
+) -> dict[str, dict[str, list[float]]]:
     """By model and side: for each row, in order, the sum over its target tokens of weight times log-probability, in nats.
+
+    Of the sides in `cut` rows that are too long are cut.
 
     StepError for a row that cannot be encoded or whose sum is not finite; ModelError where a model is missing.
     """
@@ -43,7 +47,7 @@ def values(ctx: Context, train: Train, rows: Rows, names: Iterable[str], mask: s
     for name in dict.fromkeys(names):
         model = sources.model(ctx, name, train.role)
         if model.digest not in known:
-            known[model.digest] = _under(ctx, train, rows, model, mask, f"log-probabilities under {name}")
+            known[model.digest] = _under(ctx, train, rows, model, mask, f"log-probabilities under {name}", cut)
         found[name] = known[model.digest]
     return found
 
@@ -57,13 +61,13 @@ def mixed(found: Mapping[str, Mapping[str, list[float]]], weights: Mapping[str, 
     ]
 
 
-def _under(ctx: Context, train: Train, rows: Rows, model: Any, mask: str, label: str) -> dict[str, list[float]]:
+def _under(ctx: Context, train: Train, rows: Rows, model: Any, mask: str, label: str, cut: Collection[str]) -> dict[str, list[float]]:
     from engine.score.reader import Reader
     from engine.train.running import encoder
 
     reader = Reader(ctx, model, train.max_length, True, ctx.spec.generate.chat)
     own = encoder(reader.model, reader.tokenizer, mask=mask, chat=ctx.spec.generate.chat, longest=train.max_length)
-    examples = {side: own.encode(table) for side, table in rows.items()}
+    examples = {side: own.encode(table, cut=side in cut) for side, table in rows.items()}
     sums = _sums(ctx, reader, [example for side in examples.values() for example in side], model.digest, label)
     del reader
     gc.collect()

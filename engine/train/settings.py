@@ -1,8 +1,7 @@
-"""The trainer's settings from a spec: TRL's configuration and the learning rate over steps."""
+"""The trainer's settings from a spec: TRL's configuration. `engine.train.schedules` has the learning rate over steps."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,7 @@ from engine.randomness import row_keys
 from engine.spec import Optimizer
 from engine.step import Device
 
-
-def learning_rate_ratio(step: int, total: int, how: Optimizer) -> float:
-    """The share of the peak learning rate at optimizer step `step` (from 0) of `total`.
-
-    Rises linearly over `warmup_steps` (never from 0, so no step is wasted), then falls to `min_lr_ratio`, which step
-    `total` would reach: linearly, along half a cosine (Loshchilov and Hutter, "SGDR", ICLR 2017), or not at all.
-    """
-    if step < how.warmup_steps:
-        return (step + 1) / (how.warmup_steps + 1)
-    if how.schedule == "constant":
-        return 1.0
-    past = min(1.0, (step - how.warmup_steps) / max(1, total - how.warmup_steps))
-    left = 1 - past if how.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * past))
-    return how.min_lr_ratio + (1 - how.min_lr_ratio) * left
+OPTIMIZERS = {"adamw": "adamw_torch_fused", "rmsprop": "rmsprop", "sgd": "sgd", "adafactor": "adafactor"}  # transformers' names
 
 
 def torch_seed(seed: int, round_: int, role: str) -> int:
@@ -32,8 +18,9 @@ def torch_seed(seed: int, round_: int, role: str) -> int:
     return int(row_keys(seed, round_, "checkpoint", [role])[0] >> 33)
 
 
-def arguments(how: Optimizer, device: Device, *, seed: int, state: Path) -> dict[str, Any]:
-    """Arguments of any TRL config, for data whose items are whole batches in the order of consumption.
+def arguments(how: Optimizer, device: Device, *, seed: int, state: Path, peak: float = 1.0) -> dict[str, Any]:
+    """Arguments of any TRL config, for data whose items are whole batches in the order of consumption. `peak`: a share of
+    `learning_rate`, the peak of this round.
 
     StepError for a dtype that the device cannot train in.
     """
@@ -47,7 +34,7 @@ def arguments(how: Optimizer, device: Device, *, seed: int, state: Path) -> dict
         "use_cpu": not gpu,
         "bf16": device.dtype == "bfloat16",
         "fp16": device.dtype == "float16",
-        "gradient_checkpointing": gpu,
+        "gradient_checkpointing": gpu if how.gradient_checkpointing == "auto" else how.gradient_checkpointing,
         # One item is one batch, so that a batch holds exactly the rows that the plan gives it.
         "per_device_train_batch_size": 1,
         "gradient_accumulation_steps": 1,
@@ -56,12 +43,12 @@ def arguments(how: Optimizer, device: Device, *, seed: int, state: Path) -> dict
         "remove_unused_columns": False,
         "dataloader_num_workers": 0,
         "dataloader_pin_memory": False,
-        "learning_rate": how.learning_rate,
+        "learning_rate": how.learning_rate * peak,
         "weight_decay": how.weight_decay,
         "adam_beta1": how.betas[0],
         "adam_beta2": how.betas[1],
         "max_grad_norm": how.clip,
-        "optim": "adamw_torch_fused",
+        "optim": OPTIMIZERS[how.optimizer],
         "average_tokens_across_devices": False,
         "save_strategy": "steps",
         "save_steps": how.save_every,

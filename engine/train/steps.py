@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,11 +11,10 @@ import pyarrow as pa
 
 from engine import models
 from engine.errors import StepError
-from engine.ids import canonical
 from engine.spec import Base, Spec, Train
 from engine.step import BASE, POLICY, Context, Output, Ref, Step
 from engine.tables import TABLES
-from engine.train import Job, Trained, checkpoint, objective, sources
+from engine.train import Job, Trained, checkpoint, objective, past, sources, summary
 
 IMPORTED = "imported"
 
@@ -37,9 +35,11 @@ class CheckpointStep(Step):
 
     table, on_device, revision = "checkpoints", True, 1
 
-    def __init__(self, role: str, train: Train | None = None) -> None:
+    def __init__(self, role: str, train: Train | None = None, more: list[tuple[str, str]] | None = None) -> None:
+        """`more`: what the training fills beside the step's own tables."""
         self.role = self.part = role
         self.objective = objective(train) if train else None
+        self._more = more or []
         self.name = "checkpoint" if role == POLICY else f"checkpoint_{role}"
 
     def active(self, spec: Spec, round_: int) -> bool:
@@ -47,8 +47,11 @@ class CheckpointStep(Step):
         return self.role == POLICY if round_ == BASE else any(train.role == self.role for train in spec.train)
 
     def writes(self) -> list[tuple[str, str]]:
-        own = [(table, self.role) for table in ("checkpoints", "trained_rows", "training_log")]
-        return own + (self.objective.writes(self.role) if self.objective else [])
+        return [*((table, self.role) for table in ("checkpoints", "trained_rows", "training_log")), *self._more]
+
+    def fills(self, round_: int) -> list[tuple[str, str]]:
+        """The base's pre-training is supervised, whatever the rounds do."""
+        return [key for key in self.writes() if round_ != BASE or key not in self._more]
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         if round_ == BASE:
@@ -58,6 +61,7 @@ class CheckpointStep(Step):
         refs = method.refs(spec, round_) if method.reads == "prompts" else [Ref(method.reads, self.role), *method.refs(spec, round_)]
         for name in train.sources:
             refs += sources.refs(name, self.role)
+        refs += past.refs(train)
         return list(dict.fromkeys(refs))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
@@ -67,9 +71,10 @@ class CheckpointStep(Step):
         found = objective(train)
         params = found.params.model_dump(mode="json")
         settings = {
-            "train": train.model_dump(mode="json", exclude={"save_every", "select", "pairs"}) | {"params": params},
+            "train": train.model_dump(mode="json", exclude={"save_every", "diverge", "first", "select", "pairs"}) | {"params": params},
             "objective_revision": found.revision,
             **found.settings(spec, round_, spec_path),
+            **past.settings(train, spec.rounds),
             "seed": spec.seed,
             "round": round_,
             "chat": spec.generate.chat,
@@ -111,10 +116,12 @@ class CheckpointStep(Step):
 
     def _job(self, ctx: Context, train: Train, rows: pa.Table) -> Job:
         start = _tiny(ctx, ctx.spec.base, rows) if ctx.round == BASE and ctx.spec.base else None
-        runs = objective(train).reference == "model"
+        init = None if start else sources.model(ctx, train.init, self.role)
+        before = past.of(ctx, train, init) if init else past.Past()
+        runs = objective(train).compares == "model"
         reference = sources.model(ctx, next(iter(train.references)), self.role).path if runs else None
         return Job(
-            model=start or sources.model(ctx, train.init, self.role).path,
+            model=start or before.model or sources.model(ctx, train.init, self.role).path,
             rows=rows,
             settings=train,
             device=ctx.device,
@@ -128,6 +135,7 @@ class CheckpointStep(Step):
             chat=ctx.spec.generate.chat,
             trust_remote_code=ctx.spec.models.trust_remote_code,
             ctx=ctx,
+            past=before,
         )
 
     def _card(self, ctx: Context, trained: Trained, train: Train, parents: list[str]) -> dict[str, Any]:
@@ -136,7 +144,7 @@ class CheckpointStep(Step):
             "round": ctx.round,
             "parents": parents,
             "objective": train.objective,
-            "settings": self.settings(ctx.spec, ctx.round, ctx.spec_path),
+            "settings": self.settings(ctx.spec, ctx.round, ctx.spec_path) | trained.settings,
             "seed": ctx.spec.seed,
             "inputs": ctx.inputs(),
             "packages": checkpoint.packages(),
@@ -153,24 +161,16 @@ class CheckpointStep(Step):
 
     def _output(self, ctx: Context, made: _Made, rows_in: int) -> Output:
         trained = made.trained
-        row = {
-            "digest": made.digest,
-            "parents": made.parents,
-            "role": self.role,
-            "path": checkpoint.name(ctx.home, made.folder),
-            "objective": made.objective,
-            "rows_expected": trained.rows_expected if trained else 0,
-            "rows_trained": trained.rows_trained if trained else 0,
-            "tokens": trained.tokens if trained else 0,
-            "steps": trained.steps if trained else 0,
-            "loss": trained.loss if trained else None,
-            "seconds": trained.seconds if trained else 0.0,
-            "inputs": json.dumps(ctx.inputs()),
-            "settings": canonical(self.settings(ctx.spec, ctx.round, ctx.spec_path)),
-            "packages": canonical(checkpoint.packages()),
-            "attempt": ctx.attempt,
-            "at": datetime.now(UTC),
-        }
+        row = checkpoint.row(
+            ctx,
+            role=self.role,
+            digest=made.digest,
+            folder=made.folder,
+            parents=made.parents,
+            objective=made.objective,
+            settings=self.settings(ctx.spec, ctx.round, ctx.spec_path) | (trained.settings if trained else {}),
+            trained=trained,
+        )
         order = trained.row_ids if trained else []
         consumed = {"digest": [made.digest] * len(order), "position": list(range(len(order))), "row_id": order}
         tables = {
@@ -181,7 +181,10 @@ class CheckpointStep(Step):
             ),
             **(trained.tables if trained else {}),
         }
-        detail = {"digest": made.digest, **({"loss": round(trained.loss, 4), "steps": trained.steps, **trained.detail} if trained else {})}
+        detail: dict[str, Any] = {"digest": made.digest}
+        if trained:
+            found = summary.numbers(trained.log)
+            detail |= {"summary": summary.text(found), "loss": trained.loss, **found, "steps": trained.steps, **trained.detail}
         return Output(tables, rows_in, detail)
 
 
@@ -206,4 +209,5 @@ def _named(policy: str, spec_path: Path) -> str:
 def steps(spec: Spec, spec_path: Path | None = None) -> list[Step]:
     """The steps of this room: the policy's first, then one a role."""
     own = {train.role: train for train in spec.train}
-    return [CheckpointStep(role, own.get(role)) for role in dict.fromkeys([POLICY, *own])]
+    more = {train.role: objective(train).writes(spec, train.role) for train in spec.train}
+    return [CheckpointStep(role, own.get(role), more.get(role)) for role in dict.fromkeys([POLICY, *own])]

@@ -72,7 +72,7 @@ class WeightedTrainer(Planned, SFTTrainer):
             outputs = model(**inputs, use_cache=False, fused_lm_head=True)
             loss = -(outputs.log_probs * weights[:, 1:]).sum()
             if self.aux_loss_enabled:  # mixtures of experts: the load-balancing loss, as TRL adds it
-                loss = loss + self.router_aux_loss_coef * outputs.aux_loss
+                loss = loss + self.router_aux_loss_coef * outputs.aux_loss * weights.sum()  # a part's share of it
         self.took(number, loss.item(), {})
         return (loss, outputs) if return_outputs else loss
 

@@ -1,4 +1,5 @@
--- The rows that trained a checkpoint: score, the actor and the model that wrote them, prompt, how often they were consumed.
+-- The rows that trained a checkpoint: score, the actor and the model that wrote them, prompt, how often they were consumed; of pairs
+-- also the rejected answer.
 --   $checkpoint   digest of the checkpoint, or how it begins
 --   $limit = 100  rows at most
 SELECT
@@ -15,8 +16,12 @@ SELECT
     written_by,
     prompt_id,
     question,
-    answer
+    answer,
+    margin,
+    rejected_id,
+    rejected_score,
+    rejected
 FROM lake.lineage
 WHERE starts_with(digest, $checkpoint)
-ORDER BY experiment, round, first_position, row_id
+ORDER BY experiment, round, first_position, role, row_id
 LIMIT $limit

@@ -14,7 +14,12 @@ answered AS (
         experiment,
         round,
         part,
-        CASE part WHEN 'rollout' THEN 'generations' ELSE regexp_replace(part, '^followup/', '') || '_generations' END AS step,
+        CASE
+            WHEN part = 'rollout' THEN 'generations'
+            WHEN part = 'train' THEN 'checkpoint'
+            WHEN starts_with(part, 'train/') THEN 'checkpoint_' || substr(part, length('train/') + 1)
+            ELSE regexp_replace(part, '^followup/', '') || '_generations'
+        END AS step,
         actor,
         model,
         count(DISTINCT prompt_id) AS prompts,

@@ -7,6 +7,7 @@ WITH answered AS (
         CASE part WHEN 'rollout' THEN 'generations' ELSE regexp_replace(part, '^followup/', '') || '_generations' END AS step,
         sum(response_tokens)::BIGINT AS tokens
     FROM generations
+    WHERE part <> 'train' AND NOT starts_with(part, 'train/') -- what training sampled: its step counts what it consumed
     GROUP BY experiment, round, part
 ),
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from dagster import MetadataValue
 
 from assets import highlights, metadata
 from engine.ledger import Entry
-from small_lake import SmallLake
+from small_lake import SmallLake, spec
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -88,6 +90,26 @@ def test_each_kind_of_step_has_its_own_table(small: SmallLake) -> None:
     ]
     assert shown(small, entry("selected", "selected", "policy"))[1][0]["weight"] == 2.0
     assert shown(small, entry("checkpoint", "checkpoints", "policy")) is None
+
+
+def test_a_checkpoint_shows_its_training(tmp_path: Path) -> None:
+    small = SmallLake(tmp_path)
+    for round_ in (0, 1):
+        log = [{"digest": "d", "step": s, "metric": m, "value": s / 4} for s in (1, 2) for m in ("grad_norm", "loss", "rewards/margins")]
+        small.put("training_log", "policy", log, round_)
+        small.put("checkpoints", "policy", [{"digest": "d", "role": "policy", "attempt": "a", "at": AT, "steps": 2}], round_)
+    one = entry("checkpoint", "checkpoints", "policy")
+    title, rows = shown(small, one)
+    assert title == "training log" and [(r["metric"], r["first"], r["last"], r["entries"]) for r in rows] == [
+        ("loss", 0.25, 0.5, 2),
+        ("grad_norm", 0.25, 0.5, 2),
+        ("rewards/margins", 0.25, 0.5, 2),
+    ]
+    picture = metadata.plot(one, spec(), small.session(0))
+    kind, _, data = picture.value.removeprefix("![plot](").removesuffix(")").partition(",")
+    assert kind == "data:image/png;base64" and b64decode(data, validate=True).startswith(b"\x89PNG")
+    empty = SmallLake(tmp_path / "empty")
+    assert metadata.plot(one, spec(), empty.session(0)) is None and shown(empty, one) is None
 
 
 def test_cells_do_not_break_the_table(small: SmallLake) -> None:

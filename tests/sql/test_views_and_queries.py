@@ -58,9 +58,11 @@ def small(tmp_path_factory):
         lake.put(
             "checkpoints",
             "policy",
-            [old, old | {"digest": f"d{round_}", "attempt": "b", "tokens": 70, "rows_trained": 2, "at": START + timedelta(1)}],
+            [old, old | {"digest": f"d{round_}", "attempt": "b", "tokens": 70, "rows_trained": 2, "steps": 2, "at": START + timedelta(1)}],
             round_,
         )
+        log = [{"digest": f"d{round_}", "step": s, "metric": m, "value": 1 / s} for s in (1, 2) for m in ("clipped", "loss")]
+        lake.put("training_log", "policy", log, round_)
     for round_ in (0, 1):
         lake.prompts(["p1", "p2"], "train", round_)
         lake.answers(

@@ -10,7 +10,7 @@ from engine.errors import StepError
 from engine.spec import Lora
 from engine.step import Device
 from engine.train.encode import Encoder
-from engine.train.settings import learning_rate_ratio
+from engine.train.schedules import learning_rate_ratio
 from train_small import CPU, Events, job, row, selected, sft, sums, untrained
 
 

@@ -49,10 +49,10 @@ class Ches(Comparer):
     Params = ChesParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return forced.Named(self.params.model).reads(round_)
+        return forced.Named(self.params.model).reads(spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return forced.settings(spec) | forced.Named(self.params.model).settings(spec_path)
+        return forced.settings(spec) | forced.Named(self.params.model).settings(spec, spec_path)
 
     def versions(self, ctx: Context) -> list[str]:
         return [forced.Named(self.params.model).model(ctx).digest]

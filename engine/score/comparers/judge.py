@@ -40,7 +40,7 @@ class Judge(Comparer):
             params.where[0].check("compare: params.server")
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return reads(self.params, round_)
+        return reads(self.params, spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         return settings(self.params, spec, spec_path, compares=True)

@@ -20,6 +20,7 @@ import pyarrow as pa
 import yaml
 from pydantic import Field, field_validator, model_validator
 
+from engine.errors import SpecError
 from engine.ids import canonical
 from engine.score import choices, forced, heads
 from engine.score.comparers import Comparer, comparers
@@ -34,7 +35,9 @@ FILE = Path(__file__).with_name("templates.yaml")
 class PreferenceParams(heads.Dropout):
     """Which model, and how it sees two answers."""
 
-    model: str = Field(..., description="a folder with a model, relative to the spec; with `letters` also policy or base")
+    model: str = Field(
+        ..., description="a role that trains one, or a folder with a model, relative to the spec; with `letters` also policy or base"
+    )
     kind: Literal["classifier", "letters"] = Field("classifier", description="a head of one or two outputs, or a language model's letters")
     template: str | None = Field(None, description="a text with {prompt}, {first} and {second}; none: that of templates.yaml")
     chat: bool = Field(False, description="classifier: show the text as a user's message by the model's chat template")
@@ -64,13 +67,19 @@ class PreferenceModel(Comparer):
     Params = PreferenceParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return forced.Named(self.params.model).reads(round_)
+        return forced.Named(self.params.model).reads(spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         own = {"template": self._template(), **({"seed": spec.seed} if self.params.passes else {})}
         if self.params.kind == "letters":
-            return own | forced.settings(spec) | forced.Named(self.params.model).settings(spec_path)
-        return own | heads.settings(spec, self.params.model, spec_path, (1, 2), "preference_model")
+            return own | forced.settings(spec) | forced.Named(self.params.model).settings(spec, spec_path)
+        if self.params.first_label and forced.role_of(spec, self.params.model):
+            raise SpecError(
+                f"preference_model: the role behind {self.params.model!r} trains output 0 to say that the first answer is better",
+                where=str(spec_path),
+                hint="leave first_label out",
+            )
+        return own | heads.settings(spec, self.params.model, spec_path, (1, 2), "preference_model", self.params, compares=True)
 
     def versions(self, ctx: Context) -> list[str]:
         return [forced.Named(self.params.model).model(ctx).digest]

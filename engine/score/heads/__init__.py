@@ -15,7 +15,7 @@ from engine import models
 from engine.errors import SpecError
 from engine.params import Params
 from engine.score import forced
-from engine.spec import Spec
+from engine.spec import Spec, Train
 
 
 class Shown(Params):
@@ -65,24 +65,61 @@ def lacking(text: str | None, names: tuple[str, ...]) -> str | None:
     return text
 
 
-def settings(spec: Spec, model: str, spec_path: Path, outputs: tuple[int, ...], field: str) -> dict[str, Any]:
+def settings(
+    spec: Spec, model: str, spec_path: Path, outputs: tuple[int, ...], field: str, how: Any, compares: bool = False
+) -> dict[str, Any]:
     """What a reading depends on beside its params: code that may run, and a folder's digest.
 
-    SpecError where the head of a folder's model has a number of outputs that is not one of `outputs` (none: any).
+    SpecError where the head of a folder's or a role's model has a number of outputs that is not one of `outputs` (none: any), or where
+    a role trains on texts that are shown otherwise than here: `how` has their chat and template, `compares` says that they show two
+    answers each.
     """
-    found = forced.Named(model).settings(spec_path)
+    found = forced.Named(model).settings(spec, spec_path, head=True)
     if model not in forced.NAMED:
-        folder = spec_path.parent / Path(model).expanduser()
-        models.check(folder)
-        width = labels(folder)
-        if outputs and width not in outputs:
-            expected = " or ".join(map(str, outputs))
-            raise SpecError(
-                f"{field}: the head of {model!r} has {width} outputs, expected {expected}",
-                where=str(spec_path),
-                hint="`id2label` in its config.json says how many; name each with `heads`, or give another folder",
-            )
+        role = forced.role_of(spec, model)
+        folders = [model] if role is None else [role.first] if model != role.role and role.first else []
+        widths = {name: _width(spec_path.parent / Path(name).expanduser()) for name in folders}
+        if role:
+            widths[model] = _trained(role, how, compares, spec_path)
+        for name, width in widths.items():
+            if outputs and width not in outputs:
+                expected = " or ".join(map(str, outputs))
+                raise SpecError(
+                    f"{field}: the head of {name!r} has {width} outputs, expected {expected}",
+                    where=str(spec_path),
+                    hint="`id2label` in its config.json says how many; name each with `heads`, or give another folder",
+                )
     return found | {"trust_remote_code": spec.models.trust_remote_code}
+
+
+def _width(folder: Path) -> int:
+    models.check(folder)
+    return labels(folder)
+
+
+def _trained(role: Train, how: Any, compares: bool, spec_path: Path) -> int:
+    """How many outputs a role's head has. SpecError where it learns from other texts than it is to read."""
+    from engine.train import objective
+    from engine.train.heads import HeadObjective
+
+    method = objective(role)
+    assert isinstance(method, HeadObjective)
+    if method.pairwise != compares:
+        texts = ("one answer at a time", "two answers at once")
+        raise SpecError(
+            f"the role {role.role} reads {texts[method.pairwise]} (objective {role.objective}), and is to read {texts[compares]}",
+            where=str(spec_path),
+            hint="the comparer preference_model reads two answers at once, measures one",
+        )
+    own = method.params
+    if (own.chat, own.template) != (how.chat, how.template):
+        raise SpecError(
+            f"the role {role.role} trains with chat {own.chat} and template {own.template!r}, "
+            f"and is to be read with chat {how.chat} and template {how.template!r}",
+            where=str(spec_path),
+            hint="give both the same, or leave both out",
+        )
+    return len(method.outputs)
 
 
 def labels(folder: Path) -> int:

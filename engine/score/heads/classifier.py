@@ -10,18 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
 
 from engine import models
-from engine.errors import ModelError
 from engine.ids import digest
-from engine.score.choices import asked, filled
 from engine.score.heads import Shown
 from engine.score.heads.dropout import Dropping
+from engine.score.heads.showing import Showing
 from engine.score.reader import near_half
 from engine.step import Context, Model
 
@@ -30,48 +28,21 @@ DECIMALS = 3
 # By which a logit up to 4 may differ between batches in float32; a larger one in proportion. Largest measured over random models of
 # 2 to 12 layers with weights of a standard deviation up to 0.25: nearly that; with those of usual initialisation a fiftieth of it.
 NOISE = 6e-5
-NO_LIMIT = 1 << 20  # tokenizers write a huge number where they know no limit
 SHAPE = pa.schema([("key", pa.string()), ("ids", pa.list_(pa.int64()))])
 
 
-class Classifier:
+class Classifier(Showing):
     """A model with a head, and how it sees answers."""
 
     def __init__(self, ctx: Context, model: Model, how: Shown) -> None:
         trusted = ctx.spec.models.trust_remote_code
-        self.model, self.tokenizer = models.load(model.path, ctx.device, trusted, "SequenceClassification")
-        self.digest, self.how = model.digest, how
+        self.model, tokenizer = models.load(model.path, ctx.device, trusted, "SequenceClassification")
+        super().__init__(tokenizer, how)
+        self.digest = model.digest
         config = self.model.config.get_text_config()
-        limits = (getattr(config, "max_position_embeddings", None), self.tokenizer.model_max_length)
-        self.longest = min(how.max_length, *(limit for limit in limits if limit and 0 < limit <= NO_LIMIT))
+        self.longest = self.limit(config)
         self.width = int(self.model.config.num_labels)
         self.exact = self.model.dtype in (torch.float32, torch.float64)
-        self.chat = models.chats(self.tokenizer, False if how.template is not None else how.chat)
-
-    def shown(self, messages: Sequence[dict[str, Any]], response: str) -> str:
-        """A prompt with its answer as the model sees it. ModelError where its template refuses the messages."""
-        if self.chat:
-            return self.templated([*messages, {"role": "assistant", "content": response}])
-        if self.how.template is not None:
-            return filled(self.how.template, {"prompt": asked(messages), "response": response})
-        return models.render(self.tokenizer, messages, False) + response
-
-    def templated(self, messages: Sequence[dict[str, Any]]) -> str:
-        """Messages by the model's chat template, nothing behind them."""
-        from jinja2 import TemplateError
-
-        try:
-            return self.tokenizer.apply_chat_template([{k: m[k] for k in ("role", "content")} for m in messages], tokenize=False)
-        except TemplateError as error:
-            raise ModelError(
-                f"the chat template refuses these messages: {error}",
-                where=str(self.tokenizer.name_or_path),
-                hint=f"roles found: {', '.join(m['role'] for m in messages)}; chat: false shows them as text",
-            ) from error
-
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids; special tokens are added only where no chat template has written them."""
-        return self.tokenizer(list(texts), add_special_tokens=not self.chat)["input_ids"] if texts else []
 
     @torch.inference_mode()
     def logits(self, ids: Sequence[np.ndarray], dropping: Dropping | None = None, keys: Sequence[int] = ()) -> np.ndarray:

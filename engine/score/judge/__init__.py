@@ -57,7 +57,7 @@ class JudgeParams(Voting):
     """Who judges, beside that."""
 
     server: ServerParams | None = Field(None, description="an OpenAI-compatible server: {url, model, key_env, ...}")
-    model: str | None = Field(None, description="policy, base, or a folder with a model, relative to the spec")
+    model: str | None = Field(None, description="policy, base, a role of `train`, or a folder with a model, relative to the spec")
 
     @model_validator(mode="after")
     def _one(self) -> JudgeParams:

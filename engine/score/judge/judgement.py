@@ -49,10 +49,10 @@ class Judgement:
     seconds: float = 0.0
 
 
-def reads(params: Voting, round_: int) -> list[Ref]:
+def reads(params: Voting, spec: Spec, round_: int) -> list[Ref]:
     """The checkpoint that judges, where one does."""
     server, name = params.where
-    return [] if server else forced.Named(name).reads(round_)
+    return [] if server else forced.Named(name).reads(spec, round_)
 
 
 def versions(params: Voting, ctx: Context) -> list[str]:
@@ -70,7 +70,7 @@ def settings(params: Voting, spec: Spec, spec_path: Path, compares: bool) -> dic
         server.check()
         found["server"] = server.settings()
     else:
-        found |= forced.settings(spec) | forced.Named(name).settings(spec_path) | {"sampler": backends.load(BACKEND).revision}
+        found |= forced.settings(spec) | forced.Named(name).settings(spec, spec_path) | {"sampler": backends.load(BACKEND).revision}
     return found | ({"seed": spec.seed} if params.temperature > 0 else {})
 
 

@@ -43,10 +43,10 @@ class Anchor(Measure):
     Params = AnchorParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return list(dict.fromkeys(ref for name in self.params.models for ref in forced.Named(name).reads(round_)))
+        return list(dict.fromkeys(ref for name in self.params.models for ref in forced.Named(name).reads(spec, round_)))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        own = [forced.Named(name).settings(spec_path) for name in self.params.models]
+        own = [forced.Named(name).settings(spec, spec_path) for name in self.params.models]
         return {"models": own, "trust_remote_code": spec.models.trust_remote_code}
 
     def versions(self, ctx: Context) -> list[str]:

@@ -49,10 +49,10 @@ class BeatsGold(Measure):
     Params = DuelParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return forced.Named(self.params.model).reads(round_)
+        return forced.Named(self.params.model).reads(spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return forced.settings(spec) | forced.Named(self.params.model).settings(spec_path) | {"question": self._question()}
+        return forced.settings(spec) | forced.Named(self.params.model).settings(spec, spec_path) | {"question": self._question()}
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         gold, candidates = choices.golds(ctx, self.params.gold), self._candidates(rows)

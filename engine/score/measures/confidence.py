@@ -60,11 +60,11 @@ class Confidence(Measure):
     Params = ConfidenceParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        model = forced.Named(self.params.model).reads(round_) if self.params.beta < 1 else []
+        model = forced.Named(self.params.model).reads(spec, round_) if self.params.beta < 1 else []
         return [*model, *([SCORE] if self.params.same == "score" else [])]
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        return forced.settings(spec) | forced.Named(self.params.model).settings(spec_path) | {"questions": list(self._questions())}
+        return forced.settings(spec) | forced.Named(self.params.model).settings(spec, spec_path) | {"questions": list(self._questions())}
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         params: ConfidenceParams = self.params

@@ -2,7 +2,8 @@
 
 CREAM (arXiv 2410.12735) ranks a prompt's answers by r = logp(y | policy) - logp(y | base), sums over the answer's tokens, and again
 by the same ratio of the previous round's policy (`num: previous`). While that is the base itself every ratio is 0: the repository
-then takes the mean log-probability a token under the base, which is `first: mean_base`. RAFT's regularised reward
+then takes the mean log-probability a token under the base, which is `first: mean_base`. `same: mean_base` does so for any other
+two names that mean one model, such as the policy while it is the base. RAFT's regularised reward
 (arXiv 2304.06767) is a reward less beta times this ratio.
 """
 
@@ -35,6 +36,9 @@ class RatioParams(forced.Reading):
         "mean_base",
         description="while `previous` is none or the other model: the mean log-probability a token under the base, or no number",
     )
+    same: Literal["zero", "mean_base"] = Field(
+        "zero", description="while `num` and `den` are one model under two names: 0, or the mean log-probability a token under it"
+    )
 
     @model_validator(mode="after")
     def _two(self) -> RatioParams:
@@ -52,20 +56,20 @@ class LogRatio(Measure):
     Params = RatioParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        found = [ref for name in self._given() if name != PREVIOUS for ref in forced.Named(name).reads(round_)]
+        found = [ref for name in self._given() if name != PREVIOUS for ref in forced.Named(name).reads(spec, round_)]
         if PREVIOUS in self._given():
-            found += forced.Named("base").reads(round_)
+            found += forced.Named("base").reads(spec, round_)
             if round_ > FIRST:
                 found += [Ref("policy"), Ref("promotions", POLICY, "history"), Ref("checkpoints", POLICY, "history")]
         return list(dict.fromkeys(found))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        folders = [forced.Named(name).settings(spec_path) for name in self._given() if name != PREVIOUS]
+        folders = [forced.Named(name).settings(spec, spec_path) for name in self._given() if name != PREVIOUS]
         return forced.settings(spec) | {"folders": folders}
 
     def versions(self, ctx: Context) -> list[str]:
         read = self._read(ctx)
-        return [*([] if len(read) == 2 else [self.params.first]), *(model.digest for model in read.values())]
+        return [*([] if len(read) == 2 else [self._alone()]), *(model.digest for model in read.values())]
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:
         read, ids = self._read(ctx), rows["generation_id"]
@@ -86,11 +90,17 @@ class LogRatio(Measure):
     def _given(self) -> tuple[str, str]:
         return self.params.num, self.params.den
 
+    def _alone(self) -> str:
+        """What stands in for the ratio where there are not two models."""
+        return self.params.first if PREVIOUS in self._given() else self.params.same
+
     def _read(self, ctx: Context) -> dict[str, Model]:
         """The models that read in this round: two, but while `previous` has nothing to be compared with the base alone, or none."""
         given = self._given()
         if PREVIOUS not in given:
-            return {name: forced.Named(name).model(ctx) for name in given}
+            read = {name: forced.Named(name).model(ctx) for name in given}
+            one = self.params.same == "mean_base" and len({model.digest for model in read.values()}) == 1
+            return {self.params.den: read[self.params.den]} if one else read
         base = forced.Named("base").model(ctx)
         if ctx.round > FIRST:
             read = {name: previous(ctx) if name == PREVIOUS else forced.Named(name).model(ctx) for name in given}

@@ -49,7 +49,7 @@ class LossTrajectory(Measure):
         return [] if self.params.checkpoints else own
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        digests = [forced.Named(name).settings(spec_path) for name in self._names()]
+        digests = [forced.Named(name).settings(spec, spec_path) for name in self._names()]
         return forced.settings(spec) | {"models": digests}
 
     def measure(self, ctx: Context, rows: pa.Table) -> dict[str, pa.Table]:

@@ -24,7 +24,7 @@ from engine.step import Context, Ref
 class Scaled(heads.Shown):
     """Which reward model, and what becomes of its numbers."""
 
-    model: str = Field(..., description="a folder with a reward model, relative to the spec")
+    model: str = Field(..., description="a role that trains one, or a folder with a reward model, relative to the spec")
     heads: tuple[Slug, ...] = Field((), description="names of the head's outputs in order, each a column <name>_<head>; none: it has one")
     main: Slug | None = Field(None, description="the head that is column <name>; none: the mean of all")
     scale: tuple[float, ...] = Field(
@@ -71,11 +71,11 @@ class ByHead(Measure):
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
         """The checkpoint that reads, where it is one of the experiment."""
-        return forced.Named(self.params.model).reads(round_)
+        return forced.Named(self.params.model).reads(spec, round_)
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
         """The folder's digest. SpecError where its head has another number of outputs."""
-        return heads.settings(spec, self.params.model, spec_path, (self.width,), type(self).__name__)
+        return heads.settings(spec, self.params.model, spec_path, (self.width,), type(self).__name__, self.params)
 
     def versions(self, ctx: Context) -> list[str]:
         """The digest of the model that reads."""

@@ -26,7 +26,7 @@ from engine.step import Context
 class SegmentParams(heads.Shown):
     """Which reward model, and what of its numbers."""
 
-    model: str = Field(..., description="a folder with a reward model of one output, relative to the spec")
+    model: str = Field(..., description="a role that trains a reward model of one output, or a folder with one")
     unit: Unit = Field("sentence", description="segments: sentences (by rules), lines, or steps (paragraphs)")
     of: Literal["value", "increment"] = Field("value", description="value: the number up to the segment's end; increment: what it adds")
     sigmoid: bool = Field(False, description="the logistic function of every number of the model, between 0 and 1")

@@ -27,7 +27,7 @@ from engine.step import Context, Ref
 class UncertaintyParams(heads.Shown, heads.Dropout):
     """Which models, and what of their numbers."""
 
-    models: tuple[str, ...] = Field(..., min_length=1, description="folders with reward models of one output, relative to the spec")
+    models: tuple[str, ...] = Field(..., min_length=1, description="roles or folders with reward models of one output")
     statistic: Literal["std", "variance", "bald"] = Field(
         "std", description="of all models and passes: standard deviation, variance, or information gain of the rewards' sigmoids in nats"
     )
@@ -51,10 +51,10 @@ class Uncertainty(Measure):
     Params = UncertaintyParams
 
     def reads(self, spec: Spec, round_: int) -> list[Ref]:
-        return list(dict.fromkeys(ref for name in self.params.models for ref in forced.Named(name).reads(round_)))
+        return list(dict.fromkeys(ref for name in self.params.models for ref in forced.Named(name).reads(spec, round_)))
 
     def settings(self, spec: Spec, round_: int, spec_path: Path) -> dict[str, Any]:
-        own = [heads.settings(spec, name, spec_path, (1,), "uncertainty") for name in self.params.models]
+        own = [heads.settings(spec, name, spec_path, (1,), "uncertainty", self.params) for name in self.params.models]
         return {"models": own} | ({"seed": spec.seed} if self.params.passes else {})
 
     def versions(self, ctx: Context) -> list[str]:

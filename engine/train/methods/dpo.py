@@ -5,6 +5,9 @@
 with sums over target tokens. `label_smoothing` eps gives cDPO: (1 - eps)(-log sigma(z)) + eps(-log sigma(-z)), whose optimum is
 z = log((1 - eps)/eps). `nll` adds `nll` times the mean negative log-likelihood of the chosen answer a token (Iterative RPO,
 arXiv 2404.19733). Source: Rafailov et al., "Direct Preference Optimization", NeurIPS 2023, arXiv 2305.18290.
+
+Over several turns (M-DPO, arXiv 2409.02392) it is the same formula: with `mask: assistant` (or `message` and weights of 0) what tools
+and users say inside an answer is context, and the sums run over the model's own tokens of all turns.
 """
 
 from __future__ import annotations
@@ -35,9 +38,8 @@ class Dpo(PairObjective):
 
     def loss(self, values: PairValues) -> Tensor:
         """See the file's formula; log 2 where the model is the reference."""
-        from torch.nn.functional import logsigmoid
+        from engine.train.losses import nll, smoothed
 
         how = self.params
-        z = how.beta * (values.chosen_ratio - values.rejected_ratio)
-        loss = -(1 - how.label_smoothing) * logsigmoid(z) - how.label_smoothing * logsigmoid(-z)
-        return loss - how.nll * values.chosen_mean if how.nll else loss
+        loss = smoothed(how.beta * values.margin, how.label_smoothing)
+        return loss + how.nll * nll(values, "answer") if how.nll else loss

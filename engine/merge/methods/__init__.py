@@ -1,0 +1,1 @@
+"""Methods of merging, one file each; `engine.merge` has their registry."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from engine.step import Device
 
+ASSISTANT = "assistant"  # the role whose messages are answers
 # What transformers raises for folders that are incomplete or broken, depending on what is wrong with them.
 LOAD_ERRORS = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError)
 
@@ -155,8 +156,18 @@ def chats(tokenizer: PreTrainedTokenizerBase, chat: bool | None) -> bool:
     return bool(tokenizer.chat_template) if chat is None else chat
 
 
+def begun(messages: Sequence[dict[str, Any]]) -> bool:
+    """Whether the last message is an answer that is begun, on which the model is to go on."""
+    return len(messages) > 1 and messages[-1]["role"] == ASSISTANT
+
+
 def render(tokenizer: PreTrainedTokenizerBase, messages: Sequence[dict[str, Any]], chat: bool | None) -> str:
-    """The text that the model sees before its answer: the chat template with its generation prompt, else the contents by line."""
+    """The text that the model sees before its answer: the chat template with its generation prompt, else the contents by line.
+
+    A last message of the assistant is an answer that is begun: its text ends what the model sees, and the model goes on from there.
+    """
+    if begun(messages):
+        return render(tokenizer, messages[:-1], chat) + str(messages[-1]["content"])
     if not chats(tokenizer, chat):
         return "\n".join(message["content"] for message in messages)
     from jinja2 import TemplateError

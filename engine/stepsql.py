@@ -30,6 +30,7 @@ NOW = {*ANSWERS, *ROOMS}
 PAST = {*(name for name in TABLES if name != "steps"), "scored"}
 ASIDE = ("calibrate", "followup")
 SEGMENTS = ("segment", "scores")
+PAST_PARAM = "past_"  # how the name of a parameter about earlier rounds begins
 
 
 def tables_read(text: str, where: str = "", now: set[str] = NOW) -> set[str]:
@@ -177,13 +178,15 @@ class StepSql:
 
     def names(self, column: str) -> bool:
         """Whether it may read what a scorer or measure gives: its text or a parameter has the word, it takes all columns of `scored`
-        (or a view does), or it reads `scores` and compares `scorer` with nothing."""
+        (or a view does), or it reads `scores` and compares `scorer` with nothing. A parameter whose name begins with `past_` is about
+        earlier rounds and names no column of this one."""
         nodes, named = list(nodes_of(tree_of(self.file.text))), {name for _, name in tables_of(self.file.text)}
         if "scored" in self.tables and ("scored" not in named or any(node.get("class") == "STAR" for node in nodes)):
             return True
         if "scores" in self.tables and not any(_by_scorer(node) for node in nodes):
             return True
-        words = f"{self.file.code()} {' '.join(str(value) for value in {**self.file.defaults, **self.given}.values())}"
+        values = {**self.file.defaults, **self.given}
+        words = " ".join([self.file.code(), *(str(value) for key, value in values.items() if not key.startswith(PAST_PARAM))])
         return column.lower() in re.findall(r"\w+", words.lower())
 
     def bound(self, spec: Spec, round_: int) -> dict[str, Any]:

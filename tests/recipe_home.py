@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import loop_home
 from engine import specfile
 
 OVER = Path(__file__).parent / "recipes"
+BESIDE = OVER / "beside"  # files that some of them name
 
 
 def merged(below: Any, above: Any) -> Any:
@@ -18,6 +20,14 @@ def merged(below: Any, above: Any) -> Any:
     if isinstance(below, dict) and isinstance(above, dict):
         return below | {key: merged(below.get(key), value) for key, value in above.items()}
     return above
+
+
+def write(folder: Path, recipe: str, over: dict[str, Any] | None = None) -> Path:
+    """The tiny experiment of a recipe with its data and the files that it may name; the path of its YAML. `over` is set over it."""
+    path = loop_home.write(folder, yaml.safe_dump(merged(yaml.safe_load(text(recipe)), over or {}), sort_keys=False))
+    for file in BESIDE.iterdir():
+        shutil.copy(file, path.parent)
+    return path
 
 
 def text(recipe: str, experiment: str = "loop") -> str:

@@ -53,7 +53,7 @@ def policy(experiment: Experiment, round_: int) -> str:
 @pytest.mark.recipes
 @pytest.mark.parametrize("recipe", sorted(specfile.recipes()))
 def test_two_rounds(recipe: str, tmp_path: Path) -> None:
-    loop_home.write(tmp_path, recipe_home.text(recipe))
+    recipe_home.write(tmp_path, recipe)
     entries = range(len(specfile.read_yaml(specfile.recipes()[recipe]).values.get("train", [{}])))
     experiment = loop_home.load(tmp_path, *(f"train.{i}.{key}={value}" for i in entries for key, value in TINY.items()))
     experiment.run()

@@ -2,7 +2,8 @@
 
 An entry of `followup` names SQL that gives prompt_id, parent_id (the generation that the messages are about; may be null)
 and messages (a list of {role, content}). Each row is answered `samples` times; the answers are rows of `generations` in the
-part followup/<name>, with those messages, parent_id and depth 1.
+part followup/<name>, with those messages, parent_id and depth 1. Where the last message is the assistant's, it is the beginning of the
+answer (`engine.generate.begun`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from engine.errors import QueryError, StepError
+from engine.generate import begun
 from engine.generate.answering import Answering, own_model
 from engine.generate.cast import Setup
 from engine.ids import digest
@@ -131,7 +133,7 @@ def _filed(made: pa.Table, rows: pa.Table) -> pa.Table:
     }
     for name, values in columns.items():
         made = made.set_column(made.column_names.index(name), name, values)
-    return made
+    return begun.whole(made)
 
 
 def _fits(schema: pa.Schema, where: str) -> None:

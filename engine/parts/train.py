@@ -21,6 +21,7 @@ class Optimizer(Part):
     )
     shape: Shape = F(Shape(), "numbers of the schedule's own")
     warmup_steps: int = F(0, "steps of linear rise", "steps", ge=0)
+    warmup_share: float = F(0.0, "the same as a share of the schedule's steps; give one of the two", ge=0, lt=1)
     min_lr_ratio: float = F(0.0, "the schedule ends at this share of the peak", ge=0, le=1)
     optimizer: Literal["adamw", "rmsprop", "sgd", "adafactor"] = F("adamw", "what moves the weights")
     weight_decay: float = F(0.0, "decoupled with adamw", ge=0)
@@ -46,6 +47,8 @@ class Optimizer(Part):
 
     @model_validator(mode="after")
     def _floored(self) -> Optimizer:
+        if self.warmup_steps and self.warmup_share:
+            raise ValueError(f"warmup_share: give it or warmup_steps, found {self.warmup_share} and {self.warmup_steps}")
         if self.schedule == "infinite" and self.shape.decay_share and not self.min_lr_ratio:
             raise ValueError(
                 "min_lr_ratio: the infinite schedule anneals by a factor a step, so it needs a rate above 0 to end at, e.g. 0.05"

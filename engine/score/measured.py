@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import tables
+from engine import models, tables
 from engine.errors import StepError
 from engine.ids import content_id, digest
 from engine.score import cache
@@ -140,6 +140,8 @@ def answered(ctx: Context, part: str, label: str) -> pa.Table:
         raise StepError(f"{label}: generation {lost['generation_id']} answers prompt {lost['prompt_id']}, which is not in the round")
     found = prompts.take(place)
     chats = pc.if_else(pc.is_valid(rows["messages"]), rows["messages"].combine_chunks(), found["messages"].combine_chunks())
+    if part.startswith("followup/"):  # a beginning that was given stands in the response too
+        chats = pa.array([said[:-1] if models.begun(said) else said for said in chats.to_pylist()], chats.type)
     rows = rows.set_column(rows.column_names.index("messages"), "messages", chats)
     rows = rows.set_column(rows.column_names.index("meta"), "meta", found["meta"])
     return rows.append_column("reference", found["reference"]).append_column("topic", found["topic"])

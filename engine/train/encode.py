@@ -117,6 +117,11 @@ class Encoder:
                 raise StepError(
                     f"{name}: expected weights that are finite and not negative, found {weight}", hint="correct it in the selection"
                 )
+        if any(weights[i] and weights[i - 1] for i in answers if i - 1 in answers):
+            raise StepError(
+                f"{name}: two answers stand next to each other and both train, so the first would end where the second goes on from it",
+                hint="set train.mask: last where the first is a given beginning, or join them in the selection",
+            )
         weights = [weight * row["weight"] for weight in weights]
         # an empty answer still trains its end token: the policy may have given it, and selection chose it
         teaches = (message["content"] or message["role"] == ASSISTANT for message in messages)
@@ -154,13 +159,16 @@ class Encoder:
 
     def _joined(self, done: str, messages: list[dict[str, str]], start: int, i: int) -> str:
         """Without a template: the contents joined by newlines, the answer right after them."""
-        between = models.render(self.tokenizer, messages[start:i], False)
+        said = messages[start:i]
+        between = models.render(self.tokenizer, said, False) if messages[i]["role"] == ASSISTANT else "\n".join(m["content"] for m in said)
         return f"{done}\n{between}" if done else between
 
     def _around(self, row_id: str, messages: list[dict[str, str]], i: int) -> tuple[str, str]:
         """The template's text before and after the content of message `i`; works for templates without generation marks."""
-        whole = self.tokenizer.apply_chat_template(messages[: i + 1], tokenize=False)
-        content = messages[i]["content"].strip()
+        shown, content = messages[: i + 1], messages[i]["content"].strip()
+        if models.begun(messages[:i]) and messages[i]["role"] == ASSISTANT:  # one answer, of which this message is the end
+            shown = [*messages[: i - 1], {"role": ASSISTANT, "content": messages[i - 1]["content"] + messages[i]["content"]}]
+        whole = self.tokenizer.apply_chat_template(shown, tokenize=False)
         at = whole.rfind(content)
         if at < 0:
             raise StepError(

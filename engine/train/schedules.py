@@ -1,6 +1,6 @@
 """The learning rate over optimizer steps, as a share of its peak: pure functions of the step, the steps planned and what came before.
 
-Every schedule rises linearly over `warmup_steps` (never from 0, so no step is wasted), then:
+Every schedule rises linearly over `warmup_steps`, or `warmup_share` of its steps (never from 0, so no step is wasted), then:
 
 - linear, cosine (Loshchilov and Hutter, "SGDR", ICLR 2017), constant: down to `min_lr_ratio`, which step `total` would reach, or not.
 - wsd (MiniCPM, arXiv 2404.06395): stays, and over the last `decay_share` falls: 0.5^((s - S) / half_life), or linearly.
@@ -59,8 +59,8 @@ def learning_rate_ratio(step: int, total: int, how: Optimizer, past: Past | None
     """
     past = past or Past()
     place = placed(step, total, how, past, tokens)
-    if place.at < how.warmup_steps:
-        rise = (place.at + 1) / (how.warmup_steps + 1)
+    if place.at < place.how.warmup_steps:
+        rise = (place.at + 1) / (place.how.warmup_steps + 1)
         return rise * (min(1.0, _power_law(place)) if how.schedule == "power" else 1.0)
     return SCHEDULES[how.schedule](place)
 
@@ -70,6 +70,8 @@ def placed(step: int, total: int, how: Optimizer, past: Past, tokens: float = 0.
     end = past.steps + total * past.rounds
     span = total if past.decays else end
     decay = max(1, round(how.shape.decay_share * span)) if how.shape.decay_share else 0
+    if how.warmup_share:
+        how = how.model_copy(update={"warmup_steps": max(1, round(how.warmup_share * span))})
     return Place(past.steps + step, end, decay, past.tokens + (step + 1) * tokens, how, past.norms)
 
 

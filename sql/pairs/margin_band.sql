@@ -2,8 +2,7 @@
 --   $scorer = "score"   the score that orders the answers
 --   $min_margin = 0.0   the scores must differ by more than this
 --   $max_margin = null  and by no more than this; null: no bound
---   $per_prompt = 1     pairs of a prompt at most, those with the largest margin in the band first (ties: the earlier samples);
---                       null: all
+--   $per_prompt = 1     pairs of a prompt at most, those with the largest margin in the band first (ties: the earlier samples)
 --   $fraction = 1.0     share of the round's pairs that is kept, those with the largest margin (at least one)
 -- Source: small margins are mostly noise of the scorer, large ones are easy: "largest margin" of UPO (Wang et al., arXiv 2409.11212)
 -- keeps $fraction 0.3. Answers without a score take no part; a prompt without a pair in the band makes none.
@@ -23,11 +22,10 @@ banded AS (
     FROM known AS w
     INNER JOIN known AS l ON l.prompt_id = w.prompt_id
     WHERE w.value - l.value > $min_margin AND ($max_margin::DOUBLE IS NULL OR w.value - l.value <= $max_margin)
-    QUALIFY $per_prompt::BIGINT IS NULL
-        OR row_number() OVER (
-            PARTITION BY w.prompt_id
-            ORDER BY w.value - l.value DESC, w.sample, l.sample, w.generation_id, l.generation_id
-        ) <= $per_prompt
+    QUALIFY row_number() OVER (
+        PARTITION BY w.prompt_id
+        ORDER BY w.value - l.value DESC, w.sample, l.sample, w.generation_id, l.generation_id
+    ) <= $per_prompt
 )
 
 SELECT *

@@ -2,7 +2,7 @@
 --   $scorer = "score"     the score that says what is right
 --   $min_score = 1.0      score from which an answer is right
 --   $unit = "characters"  characters or tokens
---   $per_prompt = 1       pairs of a prompt at most, those with the smallest difference first; null: one for each right answer
+--   $per_prompt = 1       pairs of a prompt at most, those with the smallest difference first; each right answer gives one at most
 -- Of wrong answers that are equally near the earliest sample; a wrong answer may stand in several pairs. Answers without a score (and
 -- for tokens without a count) take no part; a prompt whose answers are all right or all wrong makes no pair.
 WITH known AS (
@@ -38,5 +38,4 @@ nearest AS (
 
 SELECT prompt_id, chosen_id, rejected_id, margin, reason
 FROM nearest
-QUALIFY $per_prompt::BIGINT IS NULL
-    OR row_number() OVER (PARTITION BY prompt_id ORDER BY apart, sample, chosen_id) <= $per_prompt
+QUALIFY row_number() OVER (PARTITION BY prompt_id ORDER BY apart, sample, chosen_id) <= $per_prompt

@@ -5,6 +5,7 @@
 --   $per_prompt = null    pairs of a prompt at most; null: all
 --   $balance = "pairs"    which pairs: pairs: drawn from all of them; answers: each answer stands in one pair at most (as many pairs
 --                         as the rarer kind has answers, the partners drawn)
+--   $weigh = "pairs"      pairs: each pair weighs 1; prompts: the pairs of a prompt weigh 1 together, as in a listwise loss
 --   $unscored = "out"     an answer that the scorer gave no number, such as a judgement that cannot be read: out: takes no part;
 --                         wrong: is a wrong one
 -- Source: all pairs of right and wrong are those of the reward model of Qwen2.5-Math (Yang et al., arXiv 2409.12122); with the scorer
@@ -49,7 +50,17 @@ crossed AS (
     END
 )
 
-SELECT prompt_id, chosen_id, rejected_id, margin, 'right against wrong' AS reason
+SELECT
+    prompt_id,
+    chosen_id,
+    rejected_id,
+    margin,
+    CASE $weigh
+        WHEN 'pairs' THEN 1.0::DOUBLE
+        WHEN 'prompts' THEN 1.0::DOUBLE / least(count(chosen_id) OVER (PARTITION BY prompt_id), $per_prompt::BIGINT)
+        ELSE error(format('weigh: expected pairs or prompts, found {:s}', $weigh))::DOUBLE
+    END AS weight,
+    'right against wrong' AS reason
 FROM crossed
 QUALIFY $per_prompt::BIGINT IS NULL
     OR row_number() OVER (PARTITION BY prompt_id ORDER BY lot, chosen_id, rejected_id) <= $per_prompt

@@ -6,6 +6,8 @@
 --   $other = "GPT3: "             the condition of all other answers
 --   $expert_weight = 1.0          weight of the expert's answers, its reward
 --   $other_weight = 0.1           weight of the others
+--   $asked = "any"                expert: a question that does not begin with the expert's condition is an error, since the policy answers
+--                                 without it then; any: it is put there for the row that trains
 --   $per_class = 1                answers of each class kept for each prompt, best first, ties to the earlier sample
 -- Answers without a score belong to no class unless $experts names actors. The loss divides by the sum of weights of a batch.
 -- Source: Wang et al., "OpenChat", arXiv 2309.11235.
@@ -60,6 +62,11 @@ SELECT
                 'role': m.role,
                 'content': CASE
                     WHEN i <> last_question THEN m.content
+                    WHEN $asked = 'expert' AND NOT starts_with(m.content, $expert)
+                        THEN error(
+                            format('prompt {} was not asked under "{:s}": let prompts.fields.template begin with it', prompt_id, $expert)
+                        )::VARCHAR
+                    WHEN $asked NOT IN ('any', 'expert') THEN error(format('asked: expected any or expert, found {:s}', $asked))::VARCHAR
                     ELSE condition || if(starts_with(m.content, $expert), substr(m.content, length($expert) + 1), m.content)
                 END,
                 'origin': 'prompt',

@@ -1,5 +1,5 @@
--- How each prompt went in each round: answers, right ones (score >= 1), their share, the best score. part: rollout, or eval
--- for held-out prompts (only in the schema `lake`; a round's own SQL never sees those).
+-- How each prompt went in each round: answers, right ones (score >= 1), their share, the best score. part: rollout; or eval for
+-- held-out prompts, or train for what an online objective sampled (only in the schema `lake`; a round's own SQL never sees those).
 SELECT
     g.experiment,
     g.round,

@@ -22,9 +22,10 @@ ROOT = Path(__file__).parents[2]
 def test_init_writes_experiments_that_validate(home: Home, rondo: Rondo) -> None:
     result = rondo("init", "quickstart")
     assert result.exit_code == 0 and "  rondo run quickstart" in result.stdout.splitlines()
-    for name in ("quickstart", "quickstart-control", "quickstart-unverified", "quickstart-dart", "quickstart-bstar", "quickstart-kmq"):
+    arms = ["control", "unverified", "dart", "bstar", "kmq", "dpo", "sppo", "cream", "superhf", "grpo", "spin"]
+    for name in ("quickstart", *(f"quickstart-{arm}" for arm in arms)):
         found = json.loads(rondo("validate", name, "--json").stdout)
-        assert found["rows"]["train"] == 8000 and found["rows"]["base"] == 1000
+        assert found["rows"]["train"] == (1000 if name == "quickstart-spin" else 8000) and found["rows"]["base"] == 1000
     assert not (home.root / "lake").exists() and rondo("init", "quickstart").exit_code == 0
     assert "did you mean 'quickstart'?" in rondo("init", "quikstart").stderr
 
@@ -86,7 +87,9 @@ def test_methods_of_every_kind_are_listed_with_their_settings(rondo: Rondo) -> N
     assert {row["kind"] for row in found} >= {"verifier", "measure", "picker", "embedder", "backend", "objective"}
     assert not [row["name"] for row in found if row["trouble"] is None and not row["description"]]
     known = {(row["kind"], row["name"]): row for row in found}
-    assert known["embedder", "hashed_ngrams"]["field"] == "cluster[].embedder" and known["objective", "sft"]["settings"] == []
+    assert known["embedder", "hashed_ngrams"]["field"] == "cluster[].embedder" and [
+        one["name"] for one in known["objective", "sft"]["settings"]
+    ] == ["params.packing"]
     assert "params.pattern" in {one["name"] for one in known["verifier", "regex"]["settings"]}
     text = rondo("methods").stdout
     assert all(row["name"] in text for row in found)
@@ -130,8 +133,8 @@ def test_what_only_looks_loads_nothing_heavy(ran: Home) -> None:
 
 def test_every_command_has_help(rondo: Rondo) -> None:
     text = rondo("--help").stdout.partition("Commands:")[2]
-    names = [command.__name__ for command in COMMANDS]
-    assert len(names) == 18
+    names = [*(command.__name__ for command in COMMANDS), "import"]
+    assert len(names) == 21
     for name in names:
         assert f"\n  {name} " in text and rondo(name, "--help").exit_code == 0
     assert rondo("--version").stdout.startswith("rondo ")

@@ -90,7 +90,7 @@ def test_numbers_and_maps(small):
         (GOOD.replace("p.prompt_id, a.", "null as prompt_id, a."), "own.sql: column prompt_id, row 1: null where a prompt's id is needed"),
         (GOOD.replace("b.generation_id as", "'gone' as"), "own.sql: column rejected_id, row 1: 'gone' is no answer of this round"),
         (GOOD.replace("b.generation_id as", "null::VARCHAR as"), "own.sql: column rejected, row 1: the pair has no rejected answer"),
-        (GOOD.replace("p.prompt_id, a.", "'p1' as prompt_id, a."), "column chosen_id, row 1: the answer belongs to prompt 'p0', the pair to"),
+        (GOOD.replace("p.prompt_id, a.", "'p1' as prompt_id, a."), "column chosen_id, row 1: the answer belongs to prompt 'p0'"),
         (GOOD.replace(IDS, f"{IDS}, -1 as weight"), "own.sql: column weight, row 1: -1.0 is no weight"),
         (GOOD.replace(IDS, f"{IDS}, 1.5 as probability"), "own.sql: column probability, row 1: 1.5 is no probability"),
         (f"{GOOD} union all {GOOD}", "own.sql: column row_id, row 3: the pair of prompt 'p0' stands in rows 1 and 3"),

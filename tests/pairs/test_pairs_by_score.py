@@ -155,7 +155,6 @@ def test_the_wrong_answer_of_nearest_length(tmp_path):
     small = by_scores(tmp_path, [1.0, 1.0, 0.0, 0.0])
     change(small, response={"p0-0": "x" * 10, "p0-1": "x" * 30, "p0-2": "x" * 26, "p0-3": "x" * 11})
     assert pairs(small, "nearest_length") == [("p0-0", "p0-3")]
-    assert pairs(small, "nearest_length", per_prompt=None) == pairs(small, "nearest_length")  # null is not given
     assert pairs(small, "nearest_length", per_prompt=9) == [("p0-0", "p0-3"), ("p0-1", "p0-2")]
     change(small, response_tokens={"p0-0": 5, "p0-1": 9, "p0-2": 5, "p0-3": 9})
     assert pairs(small, "nearest_length", per_prompt=9, unit="tokens") == [("p0-0", "p0-2"), ("p0-1", "p0-3")]

@@ -20,6 +20,7 @@ from small_lake import SmallLake, spec
 MEASURES = sorted(path.stem for path in (SQL / "measures").glob("*.sql"))
 NEEDED = {"win_rate": {"judge": "judge"}, "knockout": {"judge": "judge"}, "best_of_n": {"n": 2}}
 NEEDED["rank_consistency"] = {"first": "exact", "second": "exact"}
+NEEDED |= {"hinge_sum": {"scorers": ["exact"]}, "salmon_reward": {"scorers": ["exact"]}, "score_distance": {"pattern": r"(\d)"}}
 COMPARE = [{"method": "scores", "name": "judge"}]
 
 
@@ -331,6 +332,7 @@ def test_a_measure_gives_each_answer_one_number_whatever_the_order_of_rows(tmp_p
     assert len(found) == 25 and all(row["value"] is not None for row in found.values())
     shuffled = SmallLake(tmp_path / "b")
     for table, part in (
+        ("prompts", "train"),
         ("generations", "rollout"),
         ("scores", "rollout/score"),
         ("scores", "rollout/exact"),
@@ -350,7 +352,7 @@ def test_a_measure_fits_a_spec_before_any_row_is_there(tmp_path, name):
     MeasuredBySql(entry, (), None).check(spec(compare=COMPARE), tmp_path / "spec.yaml")
 
 
-@pytest.mark.parametrize("name", [n for n in MEASURES if "$scorer" in (SQL / "measures" / f"{n}.sql").read_text()])
+@pytest.mark.parametrize("name", [n for n in MEASURES if "$scorer " in (SQL / "measures" / f"{n}.sql").read_text()])
 def test_an_unknown_scorer_is_an_error_that_names_it(tmp_path, name):
     small = by_scores(tmp_path, [0.0, 1.0])
     with pytest.raises((QueryError, StepError), match="no row of the scorer exakt"):

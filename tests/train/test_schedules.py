@@ -31,6 +31,16 @@ def test_wsd_halves_every_fifty_steps_from_900():
     assert linear == pytest.approx([1] * 7 + [0.75, 0.5, 0.25, 0])
 
 
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "wsd"])
+def test_a_share_of_the_steps_warms_up_like_as_many_steps(schedule):
+    assert rates(40, schedule=schedule, warmup_share=0.1) == rates(40, schedule=schedule, warmup_steps=4)
+    assert rates(3, schedule=schedule, warmup_share=0.1) == rates(3, schedule=schedule, warmup_steps=1)
+    whole = Past(rounds=4, decays=False)  # one schedule over four rounds of ten steps
+    assert rates(10, whole, schedule=schedule, warmup_share=0.1) == rates(10, whole, schedule=schedule, warmup_steps=4)
+    with pytest.raises(ValueError, match="give it or warmup_steps"):
+        settings(warmup_steps=3, warmup_share=0.1)
+
+
 def test_the_anneal_of_the_infinite_schedule_is_exponential():
     how = {"schedule": "infinite", "learning_rate": 3e-4, "min_lr_ratio": 1e-5 / 3e-4}
     shape = {"constant": 1.65e-4 / 3e-4, "cooldown_steps": 100, "decay_share": 0.2}

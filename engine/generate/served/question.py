@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from engine.errors import SpecError
+from engine import models
+from engine.errors import DataError, SpecError
 from engine.generate import Job
 from engine.generate.asks import Asked, asked
 from engine.generate.served.params import OpenAIParams
@@ -57,6 +58,9 @@ def questions(job: Job, params: OpenAIParams, asks: pa.RecordBatch) -> Iterator[
     rows = zip(asks.column("prompt_id").to_pylist(), asks.column("messages").to_pylist(), found.counts, strict=True)
     for prompt, messages, count in rows:
         said = [{"role": message["role"], "content": message["content"]} for message in messages]
+        if models.begun(said):
+            text = "the last message is the assistant's: a server takes it for a finished answer and would not go on from it"
+            raise DataError(text, where=f"prompt {prompt}", hint="use the backend transformers or vllm, or ask with a user message last")
         end = at + count
         while at < end:
             sampler = found.samplers[at]

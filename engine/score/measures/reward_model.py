@@ -2,7 +2,8 @@
 
 One head is the scalar reward of RAFT (arXiv 2304.06767) or of Qwen2.5-Math (arXiv 2409.12122); several are the directions of DPA
 (arXiv 2402.18571), each on a scale of its own: there the heads of HelpSteer enter as (number - 10) / 20, which is scale 0.05 and
-offset -0.5. A validation reward model (SuperHF, arXiv 2310.16763) is a second entry under another name.
+offset -0.5. A validation reward model (SuperHF, arXiv 2310.16763) is a second entry under another name. One that learned to follow
+principles (SALMON, arXiv 2310.05910) is asked under them with `around`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.score import forced, heads
 from engine.score.measures import Measure, measures
@@ -32,6 +33,12 @@ class Scaled(heads.Shown):
     )
     offset: tuple[float, ...] = Field((0.0,), min_length=1, description="see `scale`")
     sigmoid: bool = Field(False, description="the logistic function of it, between 0 and 1")
+    around: str | None = Field(None, description="a text with {prompt} that the prompt's last message is put into: principles above it")
+
+    @field_validator("around")
+    @classmethod
+    def _prompts(cls, text: str | None) -> str | None:
+        return heads.lacking(text, ("prompt",))
 
     @model_validator(mode="after")
     def _fits(self) -> Scaled:
@@ -50,6 +57,13 @@ class Scaled(heads.Shown):
         scales, offsets = (given * len(outputs) if len(given) == 1 else given for given in (self.scale, self.offset))
         numbers = [scale * value + offset for value, scale, offset in zip(outputs, scales, offsets, strict=True)]
         return [round(logistic(number) if self.sigmoid else number, 12) + 0.0 for number in numbers]
+
+    def asked(self, messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The prompt as the model sees it."""
+        if self.around is None:
+            return list(messages)
+        *before, last = messages
+        return [*before, last | {"content": self.around.replace("{prompt}", last["content"])}]
 
     def total(self, numbers: Sequence[float]) -> float:
         """The number of column <name>."""
@@ -108,7 +122,7 @@ class RewardModel(ByHead):
         params: Scaled = self.params
         classifier = Classifier(ctx, forced.Named(params.model).model(ctx), params)
         chats, answers = rows["messages"].to_pylist(), rows["response"].to_pylist()
-        texts = [classifier.shown(chat, answer) for chat, answer in zip(chats, answers, strict=True)]
+        texts = [classifier.shown(params.asked(chat), answer) for chat, answer in zip(chats, answers, strict=True)]
         found = read(ctx, classifier, texts, label=f"reward model ({params.model})", journal=ctx.journal)
         numbers = [params.scaled(one.passes[0]) if one.passes else None for one in found]
         detail = pa.array([one.detail for one in found], pa.string())

@@ -68,6 +68,16 @@ def test_while_the_previous_policy_is_none_or_the_base_its_mean_stands_in(three,
     assert none.versions(ctx) == ["null"] and (round_ > 0 or one.reads(spec(), round_) == [Ref("checkpoints", "policy", "base")])
 
 
+def test_one_model_under_two_names_has_ratios_of_0_or_its_mean(three, monkeypatch):
+    ctx = context({"base": three["base"], "policy": three["base"], "old": three["old"]}, 0, monkeypatch)
+    same, mean = measure("log_ratio"), measure("log_ratio", same="mean_base")
+    assert values(same.measure(ctx, rollouts(TEXTS))) == [0.0] * len(TEXTS)
+    assert values(mean.measure(ctx, rollouts(TEXTS))) == logprobs(three, "base", "_mean")
+    assert mean.versions(ctx) == ["mean_base", models.digest(three["base"])] != same.versions(ctx)
+    other = context(three, 1, monkeypatch)
+    assert values(mean.measure(other, rollouts(TEXTS))) == values(same.measure(other, rollouts(TEXTS))) != [0.0] * len(TEXTS)
+
+
 def test_a_row_that_one_model_cannot_read_has_no_number_and_says_which(three, monkeypatch):
     short = save(three["base"].parent / "short", max_position_embeddings=20)
     ctx = context(three | {"base": short}, 0, monkeypatch)

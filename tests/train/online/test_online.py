@@ -12,7 +12,7 @@ from engine.train import objective
 from engine.train.online.advantages import standardised
 from fakes import spec_of
 from online_small import SCORE, again, online, run
-from train_small import settings, untrained
+from train_small import CPU, settings, untrained
 
 
 @pytest.fixture(scope="module")
@@ -207,3 +207,33 @@ def test_a_divergence_needs_one_reference():
         with pytest.raises(SpecError, match=match):
             objective(settings(objective="rloo", reference=reference, params={"beta": 0.1}))
     assert objective(settings(objective="rloo")).compares == "none"
+
+
+def test_log_probabilities_are_those_of_each_row_alone(tmp_path, model):
+    """From the logits or from TRL's head in tiles, whatever the padding on the left."""
+    import torch
+    from trl.trainer.utils import add_fused_lm_head
+
+    from engine.train.online import trainer as own
+    from engine.train.online.tensors import answers as tensors
+
+    class Asked(own.GrpoTrainer):
+        def __init__(self, weights, keeps):
+            self._keeps_logits, self._vocabulary, self.temperature = keeps, weights.lm_head.weight.shape[0], 0.7
+            self.accelerator = type("A", (), {"autocast": lambda self: torch.autocast("cpu", enabled=False)})()
+
+    weights, _ = models.load(model, CPU)
+    add_fused_lm_head(weights, temperature=0.7, outputs=("log_probs", "entropy"))
+    prompts, drawn = [[5, 6, 7, 8, 9], [4], [11, 12]], [[3, 9], [8, 7, 6, 5], [2]]
+    whole = tensors(prompts, drawn, [True] * 3, pad=0, device="cpu")
+    found = [
+        Asked(weights, keeps)._get_per_token_logps_and_entropies(weights, whole.ids, whole.mask, 4, compute_entropy=True)
+        for keeps in (True, False)
+    ]
+    for i, (prompt, said) in enumerate(zip(prompts, drawn, strict=True)):
+        logits = weights(torch.tensor([[*prompt, *said]])).logits[0, len(prompt) - 1 : -1].double() / 0.7
+        expected = logits.log_softmax(1)
+        for logps, entropies, aux in found:
+            assert aux is None
+            assert logps[i, : len(said)].tolist() == pytest.approx(expected.gather(1, torch.tensor(said)[:, None])[:, 0].tolist(), abs=1e-5)
+            assert entropies[i, : len(said)].tolist() == pytest.approx((-(expected.exp() * expected).sum(1)).tolist(), abs=1e-5)

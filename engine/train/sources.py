@@ -21,7 +21,8 @@ def refs(name: str, role: str) -> list[Ref]:
 
 
 def model(ctx: Context, name: str, role: str) -> Model:
-    """The model itself. `policy-N` is the policy of N rounds ago (of round 0 where there were fewer); `own` is the role's checkpoint of the last round that had one, the base where none had."""
+    """The model itself. `policy-N` is the policy of N rounds ago (of round 0 where there were fewer); `own` is the role's checkpoint of
+    the last round that had one, the base where none had."""
     if name == PREVIOUS:
         return ctx.model("policy")
     if found := EARLIER.fullmatch(name):

@@ -32,7 +32,9 @@ SELECT
         g.finish_reason,
         $penalty
     ) AS value,
-    CASE WHEN m.mean IS NULL THEN 'a number is missing' ELSE format('mean {:g}, {} tokens, {:s}', m.mean, g.response_tokens, g.finish_reason) END
-        AS detail
+    CASE
+        WHEN m.mean IS NULL THEN 'a number is missing'
+        ELSE format('mean {:g}, {} tokens, {:s}', m.mean, g.response_tokens, g.finish_reason)
+    END AS detail
 FROM generations AS g
 LEFT JOIN means AS m ON m.generation_id = g.generation_id

@@ -41,7 +41,12 @@ earlier AS (
         r.value AS liked
     FROM history.generations AS g
     INNER JOIN history.scores AS s
-        ON s.round = g.round AND s.item_id = g.generation_id AND s.scorer = $scorer AND s.part = 'rollout/' || $scorer AND s.value IS NOT NULL
+        ON
+            s.round = g.round
+            AND s.item_id = g.generation_id
+            AND s.scorer = $scorer
+            AND s.part = 'rollout/' || $scorer
+            AND s.value IS NOT NULL
     INNER JOIN history.scores AS r
         ON
             r.round = g.round

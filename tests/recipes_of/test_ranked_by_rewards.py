@@ -8,10 +8,12 @@ import pytest
 
 import pairs_lake
 from engine.errors import QueryError
+from engine.pairs import STEP
 from engine.score.compared import Compared
 from engine.score.measured_by_sql import MeasuredBySql
 from engine.select.steps import SelectedStep
 from engine.spec import Compare
+from engine.stepsql import StepSql
 from small_lake import SmallLake, spec
 
 
@@ -94,6 +96,12 @@ def test_a_failing_answer_that_the_reranker_liked_is_a_hard_negative(tmp_path):
     assert math.log1p(math.exp(-(1.2 - 0.7))) == pytest.approx(0.4741, abs=5e-5)
     early = pairs_lake.by_scores(tmp_path / "e", [1.0, 0.0])  # nothing came before round 0
     assert pairs_lake.pairs(early, "hard_negatives") == [("p0-0", "p0-1")]
+
+
+def test_a_parameter_about_earlier_rounds_names_no_column_of_this_one():
+    """Else the pairs that train the reranker would wait for its own numbers."""
+    sql = StepSql.load("pairs/hard_negatives.sql", {"past_scorer": "rm", "scorer": "format"}, STEP, None)
+    assert sql.names("format") and not sql.names("rm")
 
 
 def judged(folder, scores, gold="4"):

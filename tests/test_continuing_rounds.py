@@ -121,6 +121,7 @@ def test_moments_are_carried_and_lie_with_their_checkpoint(home: Path) -> None:
         assert detail.get("moments") == ("fresh: the round starts from the base" if round_ == 0 else None)
 
 
+@pytest.mark.slow
 def test_kills_between_leave_the_same_tables(home: Path, tmp_path: Path) -> None:
     loop_home.write(tmp_path, text(TRAIN))
     assert [run(tmp_path, kill_at) for kill_at in (14, 10, 0)] == [-signal.SIGKILL, -signal.SIGKILL, 0]  # in round 0, then in round 1

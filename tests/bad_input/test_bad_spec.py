@@ -180,7 +180,7 @@ EDITS = [
         "init: previous",
         "params: {beta: 3}, init: previous",
         "bad.yaml:19: train.params.beta",
-        ["its params: none"],
+        ["its params: packing"],
         id="unknown objective setting",
     ),
 ]

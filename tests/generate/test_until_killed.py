@@ -62,7 +62,7 @@ def undisturbed(tmp_path_factory):
     return experiment
 
 
-@pytest.mark.parametrize("place", ["wave-0001", "judged-0001"])
+@pytest.mark.parametrize("place", ["wave-0001", pytest.param("judged-0001", marks=pytest.mark.slow)])
 def test_a_killed_wave_goes_on(undisturbed, tmp_path, place):
     assert undisturbed.state().entries[0, "generations"].detail["waves"] == 3, "the test needs waves that go on"
     loop_home.write(tmp_path, TEXT)

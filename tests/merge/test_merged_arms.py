@@ -134,6 +134,7 @@ def test_a_greedy_soup_keeps_what_scores_no_less(tmp_path):
     assert mean == pytest.approx(best)
 
 
+@pytest.mark.slow
 def test_a_merge_may_be_the_start_of_a_training(tmp_path):
     spec = yaml.safe_load(arms({"role": "start", "of": ["policy-1", "arm-a"], "weights": [0.25, 0.75]}, count=1))
     spec["train"].append(ARM | {"role": "policy", "init": "start", "select": {"sql": "select/random.sql", "params": {"per_prompt": 1}}})

@@ -124,6 +124,7 @@ def test_gc_keeps_what_a_role_goes_on_from(home):
     assert [v.state for r in (-1, 0, 1) for v in loop.state().round_plan(r) if v.state != "done"] == []
 
 
+@pytest.mark.slow
 def test_a_run_that_breaks_while_a_role_trains_goes_on_to_the_same_tables(home, tmp_path, monkeypatch):
     """Once in the second step of each of the three other roles' first trainings."""
     roles_home.write(tmp_path)

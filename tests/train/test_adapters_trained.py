@@ -171,7 +171,12 @@ def test_an_adapter_from_elsewhere_trains_on(tmp_path, model):
         sft(job(tmp_path / "three", other, lora=Lora(**KEPT)))
 
 
-@pytest.mark.parametrize("objective", pairs_small.pair_objectives())
+NORMAL = {"dpo", "tpo", "orpo"}  # with a reference, with a third answer, without a reference
+
+
+@pytest.mark.parametrize(
+    "objective", [pytest.param(name, marks=() if name in NORMAL else pytest.mark.slow) for name in pairs_small.pair_objectives()]
+)
 def test_pairs_train_an_adapter(tmp_path, model, objective):
     one = pairs_small.pairs_job(tmp_path, model, objective=objective, max_steps=2, lora=Lora(**KEPT))
     made = pairs_small.fit(one)

@@ -12,7 +12,7 @@ from train_small import Events, untrained
 from unpaired_rows import job_of, rows
 
 NUMBERS = {"anchor": -4.0, "ref_logps": -20.0, "ref_kl_logps": -22.0, "lambda": 0.3}
-ELSEWHERE = {"reward_regression"}  # trains a head: tests/train/heads
+ELSEWHERE = {"reward_regression", "sami"}  # a head: tests/train/heads; matrices of rows: tests/train/test_sami.py
 NAMES = [name for name in objectives.names() if objectives.load(name).reads == "selected" and name not in ELSEWHERE]
 
 

@@ -38,7 +38,7 @@ def killed(folder, model, name, *when):
 
 
 # step 3 is in the middle of the first block: its answers train again, although the weights that gave them are no more
-@pytest.mark.parametrize(("when", "resumed"), [(("step", 3), 2), (("sample", 1), 4)])
+@pytest.mark.parametrize(("when", "resumed"), [(("step", 3), 2), pytest.param(("sample", 1), 4, marks=pytest.mark.slow)])
 def test_a_killed_training_goes_on_and_gives_the_same(tmp_path, model, undisturbed, when, resumed):
     name, whole = undisturbed
     killed(tmp_path, model, name, *when)

@@ -87,7 +87,8 @@ def assert_the_same_weights(trained, theirs):
             torch.testing.assert_close(ours[name], weight, rtol=0, atol=1e-6)
 
 
-@pytest.mark.parametrize("name, params, settings", DPO)
+# one loss of each kind in every run, the others with the slow tests
+@pytest.mark.parametrize("name, params, settings", [*DPO[:4], *(pytest.param(*case, marks=pytest.mark.slow) for case in DPO[4:])])
 def test_three_steps_of_trls_dpo_trainer_give_the_same_weights(tmp_path, model, name, params, settings):
     from trl import DPOConfig, DPOTrainer
 

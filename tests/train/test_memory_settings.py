@@ -34,7 +34,10 @@ def weights(folder) -> list[torch.Tensor]:
     return list(models.load(folder, CPU)[0].parameters())
 
 
-@pytest.mark.parametrize("name", ["sft", "superhf", "poft", "c_rlft", "kto", "masked_thought", "sftmix"])
+IN_EVERY_RUN, WITH_SLOW_TESTS = ("sft", "superhf", "kto"), ("poft", "c_rlft", "masked_thought", "sftmix")
+
+
+@pytest.mark.parametrize("name", [*IN_EVERY_RUN, *(pytest.param(name, marks=pytest.mark.slow) for name in WITH_SLOW_TESTS)])
 def test_a_batch_in_parts_is_the_batch(tmp_path, model, name):
     """Losses, gradient norms and every other number of the log, and the weights after six steps."""
     found = {}

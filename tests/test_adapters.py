@@ -317,6 +317,7 @@ def test_training_starts_from_the_merged_adapter(tmp_path, lora):
     assert len(moved) >= 7
 
 
+@pytest.mark.slow
 def test_an_experiment_starts_from_an_adapter_and_another_one_answers(tmp_path):
     """The first policy is an adapter, which generates, passes the gate and is trained on; a second adapter answers beside it."""
     loop_home.write(tmp_path)

@@ -74,6 +74,7 @@ def parquet(home: Home) -> int:
     return len(list((home.root / "lake" / "scores").rglob("*.parquet")))
 
 
+@pytest.mark.slow
 def test_after_300_commits_every_named_version_reads(home: Home) -> None:
     lake = Lake(home.lake)
     versions = [score(lake, n, "ab"[n % 2], n % 3) for n in range(300)]

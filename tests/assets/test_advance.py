@@ -74,6 +74,7 @@ def test_a_failing_gate_stops_it(ran: Home, rewrite: Callable, instance: Dagster
     assert request.partition_key == "002"
 
 
+@pytest.mark.slow
 def test_a_flat_learning_curve_ends_it(home: Home, instance: DagsterInstance) -> None:
     flat_home.write(home.root)
     experiment = Experiment.load("flat", home=home)

@@ -29,6 +29,7 @@ def everything(folder: Path) -> dict[str, bytes]:
     return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_a_real_measurement_advises_and_leaves_the_home_as_it_was(home: Home, tiny: Path, rondo: Rondo, tmp_path: Path) -> None:
     before = everything(home.root)
     words = (

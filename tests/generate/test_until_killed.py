@@ -110,6 +110,7 @@ def _killed_at_random(limited, folder, seed, kills):
     assert asked and {(prompt, int(sample)) for prompt, sample in asked} <= names
 
 
+@pytest.mark.slow
 def test_killed_twice_under_a_ceiling(limited, tmp_path):
     _killed_at_random(limited, tmp_path, seed=1, kills=2)
 

@@ -97,6 +97,7 @@ def test_garbage_leaves_parents_alone(merged):
             assert (merged.home.root / rows(merged, round_, role)[0]["path"]).is_dir()
 
 
+@pytest.mark.slow
 def test_a_killed_merge_starts_again_to_the_same_model(merged, tmp_path):
     text = merged.path.read_text()
     loop_home.write(tmp_path, text)

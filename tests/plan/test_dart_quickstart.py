@@ -97,6 +97,7 @@ def test_uniform_takes_the_first_right_answers_and_reports_the_deficit(tmp_path,
     ("fails", "most", "targets"),
     [([0, 1, 5, 10], 192, [1, 20, 96, 192]), ([2, 4, 8], 10, [3, 5, 10])],
 )
+@pytest.mark.slow
 def test_prop2diff_asks_as_the_fail_rates_say(tmp_path, script, fails, most, targets):
     def right(step, place, number):
         if step == "calibrate_generations":

@@ -39,6 +39,7 @@ def small(tmp_path):
     return made
 
 
+@pytest.mark.slow
 def test_hard_prompts_get_more_and_the_total_is_kept(small):
     # 40 in all, 1 each: 36 to share by 0.001, 0.5, 1, 0.5
     assert _by_difficulty(small, samples=10) == {"a": 1, "b": 10, "c": 19, "d": 10}

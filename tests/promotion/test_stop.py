@@ -116,6 +116,7 @@ def test_an_opened_round_is_finished_after_a_crash(home: Path) -> None:
     assert {d.round for d in experiment.run()} == {3}
 
 
+@pytest.mark.slow
 def test_a_fork_ends_where_its_source_did_and_goes_on_with_another_rule(home: Path) -> None:
     forked = flat_home.load(home).fork(2, "branch")
     assert forked.state().flat().round == 2 and forked.run() == []

@@ -120,6 +120,7 @@ def test_the_step_is_there_only_where_it_is_asked_for(tmp_path):
     assert step.settings(cleaned, 0, path) == step.settings(cleaned, 5, path) and not step.active(cleaned, BASE)
 
 
+@pytest.mark.slow
 def test_rounds_mixed_of_clusters_of_the_clean_pool(tmp_path):
     mix = "  hygiene: {cap: 60, cap_by: file}\n  mix: {by: cluster, temperature: 1.0e+9}\n"
     text = loop_home.YAML.replace("  per_round: 24\n", "  per_round: 12\n" + mix)

@@ -58,6 +58,7 @@ def theirs(tmp_path_factory) -> Path:
     return untrained(tmp_path_factory.mktemp("model") / "theirs", [*sums(), *rows])
 
 
+@pytest.mark.slow
 def test_an_imported_base_is_linked_by_its_digest(tmp_path, theirs):
     digests = []
     for name in ("a", "b"):  # the same model, in two places
@@ -81,6 +82,7 @@ def test_an_imported_base_is_linked_by_its_digest(tmp_path, theirs):
     models.load(experiment.checkpoint(0).path, CPU)
 
 
+@pytest.mark.slow
 def test_arms_that_are_adapters_merge_into_a_whole_model(tmp_path):
     spec = yaml.safe_load(text(rounds=1))
     arm = spec["train"][0]
